@@ -1,0 +1,90 @@
+// The transfer room's interface: bytes between a file descriptor and a blob. Movers call it; it knows a
+// descriptor, a URL and a range, and nothing of FIDs, paths or actions.
+import type { StorageSharedKeyCredential } from '@azure/storage-blob';
+import type { TokenCredential } from '@azure/identity';
+
+/** How requests for a blob are authorised. A SAS is asked for anew at each request: it may rotate. */
+export type BlobAuth =
+  | { readonly kind: 'shared-key'; readonly credential: StorageSharedKeyCredential }
+  | { readonly kind: 'token'; readonly credential: TokenCredential }
+  | { readonly kind: 'sas'; readonly query: () => string };
+
+/** A blob's address without any secret in it, and how to be let in. */
+export interface BlobLocation {
+  readonly url: string;
+  readonly auth: BlobAuth;
+}
+
+/** What a transfer has done so far; the engine adds to it as it goes, anybody may read it at any time. */
+export interface TransferCounters {
+  /** Content bytes moved to their place (written to the descriptor, or accepted by the service). */
+  bytes: number;
+  requests: number;
+  retries: number;
+  /** Answers 503, 500 OperationTimedOut and 429. */
+  throttles: number;
+  /** Milliseconds from the call to the first byte of content; undefined until then. */
+  firstByteMs: number | undefined;
+}
+
+export function newCounters(): TransferCounters {
+  return { bytes: 0, requests: 0, retries: 0, throttles: 0, firstByteMs: undefined };
+}
+
+/** What the headers of a blob's answer say of it. Metadata keys are lower-case. */
+export interface BlobHeaders {
+  readonly sizeBytes: number;
+  readonly etag: string;
+  readonly blobType: string;
+  readonly accessTier: string | undefined;
+  readonly metadata: Readonly<Record<string, string>>;
+  readonly lastModified: Date | undefined;
+}
+
+export interface DownloadRequest {
+  readonly blob: BlobLocation;
+  /** Open for writing; the engine writes at offsets from 0 and neither truncates nor closes it. */
+  readonly fd: number;
+  /** The size the caller expects: what the first range is cut to. */
+  readonly sizeBytes: number;
+  /** The version to read. Without it, the first answer's ETag pins the rest. */
+  readonly ifMatch?: string;
+  /** Leave blocks of zeros unwritten, so that holes stay holes. The file must be new or empty. */
+  readonly keepHoles?: (headers: BlobHeaders) => boolean;
+  /** Called once with the first answer's headers, before a byte is written; throws to refuse the blob. */
+  readonly accept: (headers: BlobHeaders) => void;
+  readonly counters: TransferCounters;
+}
+
+export interface UploadRequest {
+  readonly blob: BlobLocation;
+  /** Open for reading; read at offsets, never closed. */
+  readonly fd: number;
+  readonly sizeBytes: number;
+  /** Metadata of the blob: keys as they are to be written. */
+  readonly metadata: Readonly<Record<string, string>>;
+  /** The ETag that must be there, or `absent`: the blob must not exist; undefined: whatever is there. */
+  readonly expected: { readonly etag: string } | 'absent' | undefined;
+  /** Called when every byte has been read and nothing is committed yet; throws to commit nothing. */
+  readonly beforeCommit: () => Promise<void>;
+  readonly counters: TransferCounters;
+}
+
+/** The version that an upload made. */
+export interface UploadResult {
+  readonly etag: string;
+  readonly lastModified: Date | undefined;
+}
+
+/**
+ * Moves content. Both methods reject with LhsmError: ENOENT (no blob), EIO (wrong size, wrong content),
+ * ESTALE code BLOB_CHANGED (another version than `ifMatch`/`expected`), EACCES (refused), ENOSPC and EDQUOT
+ * (the descriptor's), ECANCELED (aborted), EAGAIN retryable (the service did not answer in the end).
+ * When they return or reject, no read, write or request of theirs is under way any more.
+ */
+export interface TransferEngine {
+  /** Returns the headers of the version that was written. */
+  download(request: DownloadRequest, signal: AbortSignal): Promise<BlobHeaders>;
+  upload(request: UploadRequest, signal: AbortSignal): Promise<UploadResult>;
+  close(): Promise<void>;
+}
