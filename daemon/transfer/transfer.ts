@@ -1,19 +1,6 @@
 // The transfer room's interface: bytes between a file descriptor and a blob. Movers call it; it knows a
 // descriptor, a URL and a range, and nothing of FIDs, paths or actions.
-import type { StorageSharedKeyCredential } from '@azure/storage-blob';
-import type { TokenCredential } from '@azure/identity';
-
-/** How requests for a blob are authorised. A SAS is asked for anew at each request: it may rotate. */
-export type BlobAuth =
-  | { readonly kind: 'shared-key'; readonly credential: StorageSharedKeyCredential }
-  | { readonly kind: 'token'; readonly credential: TokenCredential }
-  | { readonly kind: 'sas'; readonly query: () => string };
-
-/** A blob's address without any secret in it, and how to be let in. */
-export interface BlobLocation {
-  readonly url: string;
-  readonly auth: BlobAuth;
-}
+import type { BlobHeaders, BlobLocation, ExpectedVersion } from '../blob.js';
 
 /** What a transfer has done so far; the engine adds to it as it goes, anybody may read it at any time. */
 export interface TransferCounters {
@@ -29,16 +16,6 @@ export interface TransferCounters {
 
 export function newCounters(): TransferCounters {
   return { bytes: 0, requests: 0, retries: 0, throttles: 0, firstByteMs: undefined };
-}
-
-/** What the headers of a blob's answer say of it. Metadata keys are lower-case. */
-export interface BlobHeaders {
-  readonly sizeBytes: number;
-  readonly etag: string;
-  readonly blobType: string;
-  readonly accessTier: string | undefined;
-  readonly metadata: Readonly<Record<string, string>>;
-  readonly lastModified: Date | undefined;
 }
 
 export interface DownloadRequest {
@@ -63,8 +40,7 @@ export interface UploadRequest {
   readonly sizeBytes: number;
   /** Metadata of the blob: keys as they are to be written. */
   readonly metadata: Readonly<Record<string, string>>;
-  /** The ETag that must be there, or `absent`: the blob must not exist; undefined: whatever is there. */
-  readonly expected: { readonly etag: string } | 'absent' | undefined;
+  readonly expected: ExpectedVersion;
   /** Called when every byte has been read and nothing is committed yet; throws to commit nothing. */
   readonly beforeCommit: () => Promise<void>;
   readonly counters: TransferCounters;

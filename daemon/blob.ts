@@ -1,0 +1,30 @@
+// What the transfer and blobs rooms both say of a blob: where it is, how one is let in, what it looks like.
+import type { TokenCredential } from '@azure/identity';
+import type { StorageSharedKeyCredential } from '@azure/storage-blob';
+
+/** How requests for a blob are authorised. A SAS is asked for anew at each request: it may rotate. */
+export type BlobAuth =
+  | { readonly kind: 'shared-key'; readonly credential: StorageSharedKeyCredential }
+  | { readonly kind: 'token'; readonly credential: TokenCredential }
+  | { readonly kind: 'sas'; readonly query: () => string };
+
+/** A blob's address without any secret in it, and how to be let in. */
+export interface BlobLocation {
+  readonly url: string;
+  readonly auth: BlobAuth;
+}
+
+/** What the headers of an answer say of a blob. Metadata keys are lower-case. */
+export interface BlobHeaders {
+  readonly sizeBytes: number;
+  /** As the service writes it, quotes included. */
+  readonly etag: string;
+  /** `BlockBlob`, `PageBlob`, `AppendBlob`. */
+  readonly blobType: string;
+  readonly accessTier: string | undefined;
+  readonly metadata: Readonly<Record<string, string>>;
+  readonly lastModified: Date | undefined;
+}
+
+/** The state a conditional write expects: this version, no blob at all, or (undefined) whatever is there. */
+export type ExpectedVersion = { readonly etag: string } | 'absent' | undefined;

@@ -1,0 +1,33 @@
+// The blobs room's interface: one archive id's container, through the SDK. Movers and jobs call it.
+// Content goes through the transfer room; this is everything else.
+import type { BlobHeaders, BlobLocation, ExpectedVersion } from '../blob.js';
+
+/**
+ * A container (and prefix) that holds the copies of one archive id. Names are blob names in full, prefix
+ * included, unencoded. Methods reject with LhsmError: ENOENT code BLOB_MISSING or CONTAINER_MISSING, EACCES
+ * code FORBIDDEN, ESTALE code BLOB_CHANGED (a condition did not hold), EIO code BLOB_ARCHIVED (Archive tier), EAGAIN
+ * retryable code UNREACHABLE or THROTTLED (after the retries within), ECANCELED (aborted).
+ */
+export interface ArchiveContainer {
+  readonly archiveId: number;
+  /** The container's name, as it stands in `az://<container>/<name>`. */
+  readonly container: string;
+  /** Ends with `/` or is empty. */
+  readonly prefix: string;
+  readonly naming: 'path' | 'fid';
+  /** Where the blob of this name is, for the transfer room. */
+  location(name: string): BlobLocation;
+  /** undefined when there is no such blob. */
+  properties(name: string, signal: AbortSignal): Promise<BlobHeaders | undefined>;
+  /** Creates an empty blob with this metadata, or replaces the expected one; answers its ETag. */
+  putEmpty(
+    name: string,
+    metadata: Readonly<Record<string, string>>,
+    expected: ExpectedVersion,
+    signal: AbortSignal,
+  ): Promise<string>;
+  /** Deletes the blob, with its snapshots, if its version is the expected one. */
+  delete(name: string, expected: ExpectedVersion, signal: AbortSignal): Promise<void>;
+  /** Proves that the container is there and lets us in; for start-up, readiness and `--check`. */
+  probe(signal: AbortSignal): Promise<void>;
+}
