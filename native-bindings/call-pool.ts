@@ -1,0 +1,49 @@
+// Bounds the asynchronous C calls in flight below the size of libuv's pool. liblustreapi.ts and libc.ts make
+// every call that may wait through it.
+import { CallFrame } from './ffi.js';
+
+/**
+ * Bounds the asynchronous calls in flight, first come first served, so that file I/O and the poll of the
+ * receive pipe always find a thread in libuv's pool.
+ */
+export class CallPool {
+  readonly #idle: CallFrame[];
+  readonly #waiting: ((frame: CallFrame) => void)[] = [];
+
+  constructor(readonly size: number) {
+    this.#idle = Array.from({ length: size }, () => new CallFrame());
+  }
+
+  /** Calls in flight and waiting. */
+  get pending(): number {
+    return this.size - this.#idle.length + this.#waiting.length;
+  }
+
+  /** Lends a frame to `body`, which must await every call that it starts. */
+  async run<T>(body: (frame: CallFrame) => Promise<T>): Promise<T> {
+    const frame =
+      this.#idle.pop() ?? (await new Promise<CallFrame>((resolve) => void this.#waiting.push(resolve)));
+    try {
+      return await body(frame);
+    } finally {
+      frame.reset();
+      const next = this.#waiting.shift();
+      if (next) next(frame);
+      else this.#idle.push(frame);
+    }
+  }
+}
+
+/** Calls allowed at once in a libuv pool of that many threads: one is the poll's, a quarter is file I/O's. */
+export function callsAtOnce(threads: number): number {
+  return Math.max(1, threads - 1 - Math.max(1, Math.floor(threads / 4)));
+}
+
+let sharedPool: CallPool | undefined;
+
+/** The process's pool of calls, sized by UV_THREADPOOL_SIZE (libuv's default is 4). */
+export function callPool(): CallPool {
+  const threads = Number.parseInt(process.env['UV_THREADPOOL_SIZE'] ?? '', 10);
+  sharedPool ??= new CallPool(callsAtOnce(threads > 0 ? Math.min(threads, 1024) : 4));
+  return sharedPool;
+}

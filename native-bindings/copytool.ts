@@ -1,0 +1,368 @@
+// A registration as copytool and the actions that it begins: the calls of liblustreapi that work on handles.
+// liblustreapi.ts makes them; the daemon sees them as the interfaces Copytool and CopyAction.
+//
+// C does not check its handles: a freed one crashes the process. So a handle is forgotten here before C
+// frees it, calls on one action run one after the other, and a registration ends after its actions.
+import { callPool } from './call-pool.js';
+import { errnoNumber, LhsmError } from './errors.js';
+import { CallFrame, type CFunction, Memory } from './ffi.js';
+import { callError, type Libc, libc } from './libc.js';
+import type { ActionList, BeginOptions, CopyAction, Copytool, Extent, Fid } from './lustre.js';
+import { formatFid } from './lustre.js';
+import { decodeActionItem, decodeActionList, layouts, readFid, writeExtent } from './structs.js';
+import { closeSync, readSync, writeSync } from 'node:fs';
+import { setImmediate } from 'node:timers/promises';
+
+export const copytoolSignatures = {
+  llapi_hsm_copytool_register: { result: 'i32', args: ['ptr', 'ptr', 'i32', 'ptr', 'i32'] },
+  llapi_hsm_copytool_unregister: { result: 'i32', args: ['ptr'] },
+  llapi_hsm_copytool_get_fd: { result: 'i32', args: ['ptr'] },
+  llapi_hsm_copytool_recv: { result: 'i32', args: ['ptr', 'ptr', 'ptr'] },
+  llapi_hsm_action_begin: { result: 'i32', args: ['ptr', 'ptr', 'ptr', 'i32', 'i32', 'i32'] },
+  llapi_hsm_action_end: { result: 'i32', args: ['ptr', 'ptr', 'i32', 'i32'] },
+  llapi_hsm_action_progress: { result: 'i32', args: ['ptr', 'ptr', 'u64', 'i32'] },
+  llapi_hsm_action_get_dfid: { result: 'i32', args: ['ptr', 'ptr'] },
+  llapi_hsm_action_get_fd: { result: 'i32', args: ['ptr'] },
+} as const;
+
+export type CopytoolFunctions = { readonly [K in keyof typeof copytoolSignatures]: CFunction };
+
+const O_NONBLOCK = 0o4000;
+const POINTER_BYTES = 8;
+const INT_BYTES = 4;
+/** The library's receive buffer (HAL_MAXSIZE of lustre_user.h). */
+const MAX_LIST_BYTES = 1 << 20;
+/** Lists taken in one turn before others get theirs. */
+const LISTS_PER_TURN = 256;
+
+const EWOULDBLOCK = errnoNumber('EAGAIN');
+
+/** Write ends of the wake pipes of all registrations: see wakeAtExit. */
+const wakers = new Set<number>();
+
+function wake(fd: number): void {
+  try {
+    writeSync(fd, '!');
+  } catch {
+    // The pipe is full: it is readable, which is all that was wanted.
+  }
+}
+
+/** Node joins the pool's threads when it exits: a thread left in poll(2) would hang the process. */
+const wakeAtExit = (): void => {
+  for (const fd of wakers) wake(fd);
+};
+
+const registerHints: Readonly<Record<string, string>> = {
+  EACCES: 'Run the daemon as root.',
+  EPERM: 'Run the daemon as root.',
+  ENXIO:
+    'The HSM coordinator is shut down: run `lctl set_param mdt.*.hsm_control=enabled` on every MDS, then try again.',
+  ENOENT: 'Give the mount point of a Lustre client: a directory that has .lustre/fid.',
+  ENOTDIR: 'Give the mount point of a Lustre client.',
+  ENOTTY: 'This is no Lustre file system.',
+  EOPNOTSUPP: 'This file system has no HSM.',
+};
+
+/** Registers as copytool. No ids, or an id 0, means every archive. Throws LhsmError. */
+export async function registerCopytool(
+  fn: CopytoolFunctions,
+  mount: string,
+  archiveIds: readonly number[],
+): Promise<Copytool> {
+  const handle = await callPool().run(async (frame) => {
+    const cell = frame.alloc(POINTER_BYTES);
+    const ids = frame.alloc(Math.max(1, archiveIds.length) * INT_BYTES);
+    archiveIds.forEach((id, i) => ids.bytes.writeInt32LE(id, i * INT_BYTES));
+    const rc = await frame.int(
+      fn.llapi_hsm_copytool_register,
+      cell,
+      frame.cstring(mount),
+      archiveIds.length,
+      ids,
+      O_NONBLOCK,
+    );
+    if (rc < 0) {
+      const error = callError('llapi_hsm_copytool_register', mount, -rc);
+      const hint = registerHints[error.code];
+      throw hint === undefined ? error : callError(error.op, mount, -rc, hint);
+    }
+    return cell.bytes.readBigUInt64LE();
+  });
+  const tool = new LlapiCopytool(fn, mount, handle);
+  try {
+    tool.open();
+  } catch (error) {
+    await tool.unregister();
+    throw error;
+  }
+  return tool;
+}
+
+class LlapiCopytool implements Copytool {
+  readonly #fn: CopytoolFunctions;
+  readonly #mount: string;
+  readonly #libc: Libc = libc();
+  #handle: bigint | undefined;
+  #fd = -1;
+  #wakeRead = -1;
+  #wakeWrite = -1;
+  /** The poll has a frame of its own: it may wait for days. */
+  readonly #pollFrame = new CallFrame(256);
+  readonly #received = Memory.allocate(MAX_LIST_BYTES);
+  /** Out parameters of recv: the list's address and size. */
+  readonly #out = Memory.allocate(POINTER_BYTES + INT_BYTES);
+  /** Out parameter of get_dfid. */
+  readonly #fid = Memory.allocate(layouts.lu_fid.size);
+  /** Errors met behind lists that were good: the lists go first. */
+  #pendingError: LhsmError | undefined;
+  #receiving: Promise<unknown> | undefined;
+  #stopping: Promise<void> | undefined;
+  /** Actions that hold, or are about to hold, a pointer to this registration. */
+  #actions = 0;
+
+  constructor(fn: CopytoolFunctions, mount: string, handle: bigint) {
+    this.#fn = fn;
+    this.#mount = mount;
+    this.#handle = handle;
+  }
+
+  /** Prepares the pipe's descriptor and the wake pipe. Throws LhsmError. */
+  open(): void {
+    const fd = this.#fn.llapi_hsm_copytool_get_fd.int(this.#live());
+    if (fd < 0) throw callError('llapi_hsm_copytool_get_fd', this.#mount, -fd);
+    this.#fd = fd;
+    // A child that inherits it would keep the registration alive when the daemon has died.
+    this.#libc.setCloseOnExec(fd);
+    [this.#wakeRead, this.#wakeWrite] = this.#libc.pipe();
+    if (wakers.size === 0) process.on('exit', wakeAtExit);
+    wakers.add(this.#wakeWrite);
+  }
+
+  async receive(signal: AbortSignal): Promise<ActionList[]> {
+    this.#live();
+    if (this.#receiving) throw new Error('receive is pending already');
+    const receiving = this.#receive(signal);
+    this.#receiving = receiving;
+    try {
+      return await receiving;
+    } finally {
+      this.#receiving = undefined;
+    }
+  }
+
+  async #receive(signal: AbortSignal): Promise<ActionList[]> {
+    const onAbort = (): void => {
+      wake(this.#wakeWrite);
+    };
+    signal.addEventListener('abort', onAbort);
+    try {
+      while (!signal.aborted && !this.#stopping) {
+        const lists = this.#drain();
+        if (lists.length > 0) {
+          if (lists.length >= LISTS_PER_TURN) await setImmediate();
+          return lists;
+        }
+        await this.#libc.poll(this.#pollFrame, [this.#fd, this.#wakeRead]);
+        this.#emptyWakePipe();
+      }
+      return [];
+    } finally {
+      signal.removeEventListener('abort', onAbort);
+    }
+  }
+
+  /** Takes what the pipe holds, without waiting. */
+  #drain(): ActionList[] {
+    const handle = this.#live();
+    const pending = this.#pendingError;
+    this.#pendingError = undefined;
+    if (pending) throw pending;
+    const lists: ActionList[] = [];
+    try {
+      while (lists.length < LISTS_PER_TURN) {
+        const list = this.#recv(handle);
+        if (!list) break;
+        lists.push(list);
+      }
+    } catch (error) {
+      if (lists.length === 0 || !(error instanceof LhsmError)) throw error;
+      this.#pendingError = error;
+    }
+    return lists;
+  }
+
+  #recv(handle: bigint): ActionList | undefined {
+    const op = 'llapi_hsm_copytool_recv';
+    const size = this.#out.slice(POINTER_BYTES, INT_BYTES);
+    const rc = this.#fn.llapi_hsm_copytool_recv.int(handle, this.#out, size);
+    if (rc === -EWOULDBLOCK) return undefined;
+    if (rc < 0) {
+      throw callError(op, this.#mount, -rc, 'Register anew: the pipe to the kernel cannot be used further.');
+    }
+    const bytes = size.bytes.readInt32LE();
+    const address = this.#out.bytes.readBigUInt64LE();
+    if (address === 0n || bytes < 0 || bytes > MAX_LIST_BYTES) {
+      throw new LhsmError(`${op} of ${this.#mount} gave a list of ${bytes} bytes`, { code: 'EPROTO', op });
+    }
+    const received = this.#received.slice(0, bytes);
+    this.#libc.copyIn(received, address);
+    return decodeActionList(received.bytes);
+  }
+
+  async begin(item: Buffer, options: BeginOptions = {}): Promise<CopyAction> {
+    const op = 'llapi_hsm_action_begin';
+    const tool = this.#live();
+    // C believes hai_len: bytes that are no item must not reach it.
+    const { fid } = decodeActionItem(item);
+    this.#actions++;
+    try {
+      const handle = await callPool().run(async (frame) => {
+        const cell = frame.alloc(POINTER_BYTES);
+        const rc = await frame.int(
+          this.#fn.llapi_hsm_action_begin,
+          cell,
+          tool,
+          frame.copy(item),
+          options.mdtIndex ?? -1,
+          options.openFlags ?? 0,
+          options.isError ? 1 : 0,
+        );
+        if (rc < 0) throw callError(op, formatFid(fid), -rc);
+        return cell.bytes.readBigUInt64LE();
+      });
+      return new LlapiAction(this.#fn, fid, handle, this.#fid, () => this.#actions--);
+    } catch (error) {
+      this.#actions--;
+      throw error;
+    }
+  }
+
+  async unregister(): Promise<void> {
+    const handle = this.#live();
+    if (this.#actions > 0) {
+      throw new Error(`${this.#actions} actions still use the registration: end them first`);
+    }
+    // From here on #live throws, so nothing new can start.
+    const stopping = Promise.resolve(this.#receiving).then(
+      () => undefined,
+      () => undefined,
+    );
+    this.#stopping = stopping;
+    if (this.#wakeWrite >= 0) wake(this.#wakeWrite);
+    await stopping;
+    this.#handle = undefined;
+    try {
+      const rc = await callPool().run(async (frame) => {
+        const cell = frame.alloc(POINTER_BYTES);
+        cell.bytes.writeBigUInt64LE(handle);
+        return frame.int(this.#fn.llapi_hsm_copytool_unregister, cell);
+      });
+      if (rc < 0) throw callError('llapi_hsm_copytool_unregister', this.#mount, -rc);
+    } finally {
+      this.#closeWakePipe();
+    }
+  }
+
+  #emptyWakePipe(): void {
+    const buffer = Buffer.alloc(64);
+    try {
+      while (readSync(this.#wakeRead, buffer) === buffer.length);
+    } catch {
+      // EAGAIN: nobody woke us.
+    }
+  }
+
+  #closeWakePipe(): void {
+    if (this.#wakeWrite < 0) return;
+    wakers.delete(this.#wakeWrite);
+    if (wakers.size === 0) process.off('exit', wakeAtExit);
+    closeSync(this.#wakeRead);
+    closeSync(this.#wakeWrite);
+    this.#wakeRead = this.#wakeWrite = -1;
+  }
+
+  #live(): bigint {
+    if (this.#handle === undefined || this.#stopping) throw new Error('the copytool is unregistered');
+    return this.#handle;
+  }
+}
+
+class LlapiAction implements CopyAction {
+  readonly #fn: CopytoolFunctions;
+  readonly #fid: Fid;
+  /** Memory for a FID, shared by all actions. */
+  readonly #scratch: Memory;
+  readonly #ended: () => void;
+  #handle: bigint | undefined;
+  /** The calls made so far: the next one waits for them. */
+  #last: Promise<unknown> = Promise.resolve();
+
+  constructor(fn: CopytoolFunctions, fid: Fid, handle: bigint, scratch: Memory, ended: () => void) {
+    this.#fn = fn;
+    this.#fid = fid;
+    this.#handle = handle;
+    this.#scratch = scratch;
+    this.#ended = ended;
+  }
+
+  dataFid(): Fid {
+    const fn = this.#fn.llapi_hsm_action_get_dfid;
+    this.#check(fn.name, fn.int(this.#live(), this.#scratch));
+    return readFid(this.#scratch.bytes);
+  }
+
+  openData(): number {
+    const fd = this.#check('llapi_hsm_action_get_fd', this.#fn.llapi_hsm_action_get_fd.int(this.#live()));
+    libc().setCloseOnExec(fd);
+    return fd;
+  }
+
+  progress(extent: Extent, totalBytes: bigint, flags = 0): Promise<void> {
+    const handle = this.#live();
+    return this.#next(async () => {
+      const rc = await callPool().run(async (frame) => {
+        const struct = frame.alloc(layouts.hsm_extent.size);
+        writeExtent(struct.bytes, extent);
+        return frame.int(this.#fn.llapi_hsm_action_progress, handle, struct, totalBytes, flags);
+      });
+      this.#check('llapi_hsm_action_progress', rc);
+    });
+  }
+
+  end(extent: Extent, flags: number, errno: number): Promise<void> {
+    const handle = this.#live();
+    this.#handle = undefined;
+    return this.#next(async () => {
+      try {
+        const rc = await callPool().run(async (frame) => {
+          const cell = frame.alloc(POINTER_BYTES);
+          cell.bytes.writeBigUInt64LE(handle);
+          const struct = frame.alloc(layouts.hsm_extent.size);
+          writeExtent(struct.bytes, extent);
+          return frame.int(this.#fn.llapi_hsm_action_end, cell, struct, flags, errno);
+        });
+        this.#check('llapi_hsm_action_end', rc);
+      } finally {
+        this.#ended();
+      }
+    });
+  }
+
+  /** Two threads must not be in C with one handle, least of all one of them in `end`. */
+  #next(call: () => Promise<void>): Promise<void> {
+    const result = this.#last.then(call);
+    this.#last = result.catch(() => undefined);
+    return result;
+  }
+
+  #check(op: string, rc: number): number {
+    if (rc < 0) throw callError(op, formatFid(this.#fid), -rc);
+    return rc;
+  }
+
+  #live(): bigint {
+    if (this.#handle === undefined) throw new Error(`the action of ${formatFid(this.#fid)} has ended`);
+    return this.#handle;
+  }
+}

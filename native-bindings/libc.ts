@@ -1,0 +1,288 @@
+// The few calls of the C library that Node lacks: extended attributes, times, sparse files, locks, poll on
+// descriptors, sd_notify. liblustreapi.ts calls it; the daemon's top level takes loadHost() from it.
+import { constants } from 'node:os';
+import { callPool } from './call-pool.js';
+import { errnoName, errnoNumber, LhsmError } from './errors.js';
+import { CallFrame, type CArg, type CFunction, loadLibrary, Memory, memoryAt } from './ffi.js';
+import type { HostOs } from './host.js';
+import type { FileTimes } from './lustre.js';
+import { layouts, writeFileTimes } from './structs.js';
+
+const signatures = {
+  __errno_location: { result: 'ptr', args: [] },
+  fcntl: { result: 'i32', args: ['i32', 'i32', 'i32'] },
+  fgetxattr: { result: 'i64', args: ['i32', 'ptr', 'ptr', 'u64'] },
+  fsetxattr: { result: 'i32', args: ['i32', 'ptr', 'ptr', 'u64', 'i32'] },
+  fremovexattr: { result: 'i32', args: ['i32', 'ptr'] },
+  ioctl: { result: 'i32', args: ['i32', 'u64', 'ptr'] },
+  lseek: { result: 'i64', args: ['i32', 'i64', 'i32'] },
+  flock: { result: 'i32', args: ['i32', 'i32'] },
+  poll: { result: 'i32', args: ['ptr', 'u64', 'i32'] },
+  pipe2: { result: 'i32', args: ['ptr', 'i32'] },
+  memcpy: { result: 'ptr', args: ['ptr', 'ptr', 'u64'] },
+  free: { result: 'void', args: ['ptr'] },
+  socket: { result: 'i32', args: ['i32', 'i32', 'i32'] },
+  sendto: { result: 'i64', args: ['i32', 'ptr', 'u64', 'i32', 'ptr', 'u32'] },
+  close: { result: 'i32', args: ['i32'] },
+} as const;
+
+// asm-generic/fcntl.h, bits/socket.h, sys/file.h, poll.h, unistd.h: the same on x86-64 and aarch64.
+const F_SETFD = 2;
+const FD_CLOEXEC = 1;
+const O_CLOEXEC = 0o2000000;
+const O_NONBLOCK = 0o4000;
+const LOCK_EX = 2;
+const LOCK_NB = 4;
+const POLLIN = 1;
+const SEEK_DATA = 3;
+const SEEK_HOLE = 4;
+const AF_UNIX = 1;
+const SOCK_DGRAM = 2;
+const SOCK_CLOEXEC = 0o2000000;
+const MSG_NOSIGNAL = 0x4000;
+const MSG_DONTWAIT = 0x40;
+const SUN_PATH_BYTES = 108;
+const POLLFD_BYTES = 8;
+
+/** _IOWR('f', 176, struct ll_futimes_3) of lustre_user.h. */
+const LL_IOC_FUTIMES_3 = (3n << 30n) | (48n << 16n) | (0x66n << 8n) | 176n;
+
+/** Attributes up to this size take one call. */
+const XATTR_GUESS_BYTES = 256;
+const ERANGE_TRIES = 5;
+
+const { EAGAIN, EINTR, ENODATA, ENXIO, ERANGE } = constants.errno;
+
+/** Errors after which the same call may succeed with nothing mended. */
+const retryable = new Set(
+  ['EAGAIN', 'EINTR', 'EBUSY', 'ETIMEDOUT', 'ENOTCONN', 'ESHUTDOWN', 'ENOMEM'].map(errnoNumber),
+);
+
+/** The LhsmError of a failed C function; `errno` is positive. */
+export function callError(op: string, subject: string, errno: number, hint?: string): LhsmError {
+  const name = errnoName(errno);
+  return new LhsmError(`${op} of ${subject} failed: ${name}`, {
+    code: name,
+    op,
+    errno,
+    retryable: retryable.has(errno),
+    ...(hint === undefined ? {} : { hint }),
+  });
+}
+
+type Functions = { readonly [K in keyof typeof signatures]: CFunction };
+
+export class Libc {
+  readonly #fn: Functions;
+  /** errno of the main thread, in place. */
+  readonly #errno: Buffer;
+  readonly #scratch = Memory.allocate(SUN_PATH_BYTES + 2);
+
+  constructor() {
+    this.#fn = loadLibrary(null, signatures, {
+      missing: 'This system is not supported.',
+      symbols: 'This system is not supported: GNU/Linux (glibc) is needed.',
+    });
+    // The location of a thread's errno stays where it is for the thread's life. Reading it in place leaves
+    // nothing between the call and the look at errno that could change it.
+    this.#errno = memoryAt(this.#fn.__errno_location.address(), 4);
+  }
+
+  /** The function of malloc'd memory that a library has handed out. */
+  free(address: bigint): void {
+    this.#fn.free.int(address);
+  }
+
+  /** Copies C memory into `target` (as many bytes as it has). */
+  copyIn(target: Memory, source: bigint): void {
+    this.#fn.memcpy.address(target, source, BigInt(target.bytes.length));
+  }
+
+  /** Copies all of `source` to C memory. */
+  copyOut(target: bigint, source: Memory): void {
+    this.#fn.memcpy.address(target, source, BigInt(source.bytes.length));
+  }
+
+  /** Keeps a descriptor from children. Throws LhsmError. */
+  setCloseOnExec(fd: number): void {
+    if (this.#fn.fcntl.int(fd, F_SETFD, FD_CLOEXEC) < 0) throw this.#failure('fcntl', `descriptor ${fd}`);
+  }
+
+  /** A pipe, close-on-exec and non-blocking on both ends: [read, write]. */
+  pipe(): [number, number] {
+    const cell = this.#scratch.slice(0, 8);
+    if (this.#fn.pipe2.int(cell, O_CLOEXEC | O_NONBLOCK) < 0) throw this.#failure('pipe2', 'a wake-up pipe');
+    return [cell.bytes.readInt32LE(0), cell.bytes.readInt32LE(4)];
+  }
+
+  /** Waits on a thread of libuv's pool until one of the descriptors is readable or broken. */
+  async poll(frame: CallFrame, fds: readonly number[]): Promise<void> {
+    frame.reset();
+    const set = frame.alloc(fds.length * POLLFD_BYTES);
+    fds.forEach((fd, i) => {
+      set.bytes.writeInt32LE(fd, i * POLLFD_BYTES);
+      set.bytes.writeInt16LE(POLLIN, i * POLLFD_BYTES + 4);
+    });
+    const count = BigInt(fds.length);
+    const { errno } = await this.#asked(frame, this.#fn.poll, [set, count, -1], [set, count, 0]);
+    if (errno !== 0 && errno !== EINTR) throw callError('poll', `descriptors ${fds.join(', ')}`, errno);
+  }
+
+  /** undefined when the attribute is not there. */
+  async getXattr(fd: number, name: string): Promise<Buffer | undefined> {
+    const subject = `${name} of descriptor ${fd}`;
+    return callPool().run(async (frame) => {
+      const cname = frame.cstring(name);
+      let size = XATTR_GUESS_BYTES;
+      for (let tries = 0; tries < ERANGE_TRIES; tries++) {
+        const value = frame.alloc(size);
+        const got = await this.#asked(frame, this.#fn.fgetxattr, [fd, cname, value, BigInt(size)]);
+        if (got.errno === 0) return Buffer.from(value.bytes.subarray(0, Number(got.value)));
+        if (got.errno === ENODATA) return undefined;
+        if (got.errno !== ERANGE) throw callError('fgetxattr', subject, got.errno);
+        const probe = await this.#asked(frame, this.#fn.fgetxattr, [fd, cname, null, 0n]);
+        if (probe.errno === ENODATA) return undefined;
+        if (probe.errno !== 0) throw callError('fgetxattr', subject, probe.errno);
+        size = Math.max(Number(probe.value), XATTR_GUESS_BYTES);
+      }
+      throw callError('fgetxattr', subject, EAGAIN, 'The attribute grew with every look at it.');
+    });
+  }
+
+  async setXattr(fd: number, name: string, value: Buffer): Promise<void> {
+    await callPool().run(async (frame) => {
+      const args = [fd, frame.cstring(name), frame.copy(value), BigInt(value.length), 0];
+      const { errno } = await this.#asked(frame, this.#fn.fsetxattr, args);
+      if (errno !== 0) throw callError('fsetxattr', `${name} of descriptor ${fd}`, errno);
+    });
+  }
+
+  /** An attribute that is not there is ENODATA. */
+  async removeXattr(fd: number, name: string): Promise<void> {
+    await callPool().run(async (frame) => {
+      const { errno } = await this.#asked(frame, this.#fn.fremovexattr, [fd, frame.cstring(name)]);
+      if (errno !== 0) throw callError('fremovexattr', `${name} of descriptor ${fd}`, errno);
+    });
+  }
+
+  /** LL_IOC_FUTIMES_3 of lustre_user.h: atime, mtime and ctime at once. ENOTTY where it is no Lustre file. */
+  async setTimes(fd: number, times: FileTimes): Promise<void> {
+    await callPool().run(async (frame) => {
+      const struct = frame.alloc(layouts.ll_futimes_3.size);
+      writeFileTimes(struct.bytes, times);
+      const { errno } = await this.#asked(frame, this.#fn.ioctl, [fd, LL_IOC_FUTIMES_3, struct]);
+      if (errno !== 0) throw callError('ioctl LL_IOC_FUTIMES_3', `descriptor ${fd}`, errno);
+    });
+  }
+
+  /** As HostOs.nextData. */
+  async nextData(fd: number, offset: bigint): Promise<bigint | undefined> {
+    return callPool().run(async (frame) => {
+      const data = await frame.long(this.#fn.lseek, fd, offset, SEEK_DATA);
+      if (data >= 0n) return data;
+      // At the end of a sparse file ENXIO is no error, and asking for errno on the main thread would ask the
+      // OSTs there. Where SEEK_HOLE finds something, SEEK_DATA can only have failed because no data is left.
+      if ((await frame.long(this.#fn.lseek, fd, offset, SEEK_HOLE)) >= 0n) return undefined;
+      const { value, errno } = this.#now(this.#fn.lseek, [fd, offset, SEEK_DATA]);
+      if (errno === ENXIO) return undefined;
+      if (errno !== 0) throw callError('lseek SEEK_DATA', `descriptor ${fd}`, errno);
+      return value;
+    });
+  }
+
+  /** As HostOs.nextHole. */
+  async nextHole(fd: number, offset: bigint): Promise<bigint> {
+    return callPool().run(async (frame) => {
+      const { value, errno } = await this.#asked(frame, this.#fn.lseek, [fd, offset, SEEK_HOLE]);
+      if (errno !== 0) throw callError('lseek SEEK_HOLE', `descriptor ${fd}`, errno);
+      return value;
+    });
+  }
+
+  /** As HostOs.tryLock. */
+  tryLock(fd: number): boolean {
+    for (;;) {
+      const { errno } = this.#now(this.#fn.flock, [fd, LOCK_EX | LOCK_NB]);
+      if (errno === 0) return true;
+      if (errno === EAGAIN) return false;
+      if (errno !== EINTR) throw callError('flock', `descriptor ${fd}`, errno);
+    }
+  }
+
+  /** As HostOs.sdNotify; one datagram, as sd_notify(3) describes it. */
+  sdNotify(state: string): boolean {
+    const path = process.env['NOTIFY_SOCKET'];
+    if (path === undefined || !/^[/@]./.test(path)) return false;
+    const name = Buffer.from(path);
+    if (name.length >= SUN_PATH_BYTES) return false;
+    const address = this.#scratch;
+    address.bytes.fill(0);
+    address.bytes.writeUInt16LE(AF_UNIX);
+    name.copy(address.bytes, 2);
+    // An abstract name begins with a NUL byte and ends with its length; a path ends with a NUL.
+    const abstract = path.startsWith('@');
+    if (abstract) address.bytes[2] = 0;
+    const text = Memory.allocate(Buffer.byteLength(state));
+    text.bytes.write(state);
+    const fd = this.#fn.socket.int(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) return false;
+    const sent = this.#fn.sendto.long(
+      fd,
+      text,
+      BigInt(text.bytes.length),
+      MSG_NOSIGNAL | MSG_DONTWAIT,
+      address,
+      2 + name.length + (abstract ? 0 : 1),
+    );
+    this.#fn.close.int(fd);
+    return sent === BigInt(text.bytes.length);
+  }
+
+  /** Calls at once on this thread and looks at errno in the same breath. */
+  #now(fn: CFunction, args: readonly CArg[]): { value: bigint; errno: number } {
+    const value = fn.signature.result === 'i64' ? fn.long(...args) : BigInt(fn.int(...args));
+    return { value, errno: value < 0n ? this.#errno.readInt32LE(0) : 0 };
+  }
+
+  /**
+   * Calls on libuv's pool. errno belongs to the pool's thread and cannot be had afterwards, so a call that
+   * failed is made once more on this thread, where errno can be read. All these calls may be repeated; the second
+   * one of a failed attribute call is answered from the client's cache (llite keeps the absence of
+   * attributes, too) or from the descriptor alone. Should it succeed, then that is the result.
+   */
+  async #asked(
+    frame: CallFrame,
+    fn: CFunction,
+    args: readonly CArg[],
+    again = args,
+  ): Promise<{ value: bigint; errno: number }> {
+    const value =
+      fn.signature.result === 'i64' ? await frame.long(fn, ...args) : BigInt(await frame.int(fn, ...args));
+    return value >= 0n ? { value, errno: 0 } : this.#now(fn, again);
+  }
+
+  #failure(op: string, subject: string): LhsmError {
+    return callError(op, subject, this.#errno.readInt32LE(0));
+  }
+}
+
+let shared: Libc | undefined;
+
+/** The C library of this process. Main thread only. */
+export function libc(): Libc {
+  return (shared ??= new Libc());
+}
+
+export function loadHost(): HostOs {
+  return libc();
+}
+
+/** As HostOs.sdNotify. */
+export function sdNotify(state: string): boolean {
+  return libc().sdNotify(state);
+}
+
+/** As HostOs.tryLock. */
+export function tryLockFile(fd: number): boolean {
+  return libc().tryLock(fd);
+}

@@ -1,0 +1,308 @@
+// The interface Lustre over liblustreapi.so: the signature table and the calls by path, descriptor and FID.
+// The daemon's top level calls loadLustre. Facts: lustreapi.h. Every function returns 0 (or a descriptor)
+// or a negative errno; errno itself is not looked at.
+import { callPool } from './call-pool.js';
+import { copytoolSignatures, registerCopytool } from './copytool.js';
+import { LhsmError } from './errors.js';
+import { type CallFrame, type CArg, CFunction, loadLibrary, Memory } from './ffi.js';
+import { callError, libc } from './libc.js';
+import type {
+  Copytool,
+  CurrentAction,
+  Fid,
+  FileTimes,
+  HsmRequest,
+  HsmState,
+  HsmStateChange,
+  ImportAttributes,
+  Lustre,
+  Striping,
+} from './lustre.js';
+import { formatFid } from './lustre.js';
+import {
+  encodeRequest,
+  layouts,
+  readCurrentAction,
+  readFid,
+  readHsmState,
+  statArch,
+  statLayouts,
+  writeFid,
+  writeStat,
+} from './structs.js';
+
+const signatures = {
+  ...copytoolSignatures,
+  llapi_hsm_import: {
+    result: 'i32',
+    args: ['ptr', 'i32', 'ptr', 'u64', 'i32', 'i32', 'i32', 'ptr', 'ptr'],
+  },
+  llapi_hsm_state_get: { result: 'i32', args: ['ptr', 'ptr'] },
+  llapi_hsm_state_get_fd: { result: 'i32', args: ['i32', 'ptr'] },
+  llapi_hsm_state_set: { result: 'i32', args: ['ptr', 'u64', 'u64', 'u32'] },
+  llapi_hsm_state_set_fd: { result: 'i32', args: ['i32', 'u64', 'u64', 'u32'] },
+  llapi_hsm_current_action: { result: 'i32', args: ['ptr', 'ptr'] },
+  llapi_hsm_user_request_alloc: { result: 'ptr', args: ['i32', 'i32'] },
+  llapi_hsm_request: { result: 'i32', args: ['ptr', 'ptr'] },
+  llapi_fid2path: { result: 'i32', args: ['ptr', 'ptr', 'ptr', 'i32', 'ptr', 'ptr'] },
+  llapi_path2fid: { result: 'i32', args: ['ptr', 'ptr'] },
+  llapi_fd2fid: { result: 'i32', args: ['i32', 'ptr'] },
+  llapi_open_by_fid: { result: 'i32', args: ['ptr', 'ptr', 'i32'] },
+  llapi_get_mdt_index_by_fid: { result: 'i32', args: ['i32', 'ptr', 'ptr'] },
+  llapi_get_data_version: { result: 'i32', args: ['i32', 'ptr', 'u64'] },
+  llapi_search_fsname: { result: 'i32', args: ['ptr', 'ptr'] },
+  llapi_msg_set_level: { result: 'void', args: ['i32'] },
+} as const;
+
+type Functions = { readonly [K in keyof typeof signatures]: CFunction };
+
+export interface LustreOptions {
+  /** A path, or a name for the dynamic linker to find. Default `liblustreapi.so.1`. */
+  readonly library?: string;
+}
+
+const DEFAULT_LIBRARY = 'liblustreapi.so.1';
+const PATH_MAX = 4096;
+const INT_BYTES = 4;
+/** LLAPI_MSG_OFF of lustreapi.h. */
+const MSG_OFF = 0;
+
+/**
+ * Loads the library. Throws LhsmError LIBRARY_MISSING, LIBRARY_INVALID or LIBRARY_SYMBOLS.
+ *
+ * The library's own messages are switched off: unasked, it prints on stderr and stdout. A JavaScript callback
+ * is not safe: from a thread of libuv's pool, ffi-napi makes that thread wait for the main thread, which
+ * hangs the process at exit (the exit waits for the pool), and it changes the event loop's reference count
+ * without a lock. What the messages say (function, path, errno) is in the LhsmError of the call.
+ */
+export function loadLustre(options: LustreOptions = {}): Lustre {
+  const library = options.library ?? DEFAULT_LIBRARY;
+  const functions = loadLibrary(library, signatures, {
+    missing: `Install the Lustre client's packages (lustre-client), which bring ${DEFAULT_LIBRARY}, or set "library" to where it is.`,
+    symbols: 'It is older than Lustre 2.12, or no liblustreapi: install a newer Lustre client.',
+  });
+  functions.llapi_msg_set_level.int(MSG_OFF);
+  return new Liblustreapi(functions);
+}
+
+const hints: Readonly<Record<string, string>> = {
+  ENOTTY: 'This is no file of a Lustre file system.',
+  E2BIG: 'One request takes at most 52 FIDs, fewer with data: ask in several.',
+};
+
+function check(op: string, subject: string, rc: number): number {
+  if (rc >= 0) return rc;
+  const error = callError(op, subject, -rc);
+  const hint = hints[error.code];
+  throw hint === undefined ? error : callError(op, subject, -rc, hint);
+}
+
+class Liblustreapi implements Lustre {
+  readonly #fn: Functions;
+  readonly #stat = statArch();
+
+  constructor(fn: Functions) {
+    this.#fn = fn;
+  }
+
+  register(mount: string, archiveIds: readonly number[]): Promise<Copytool> {
+    return registerCopytool(this.#fn, mount, archiveIds);
+  }
+
+  fsname(path: string): string {
+    const op = 'llapi_search_fsname';
+    const name = Memory.allocate(PATH_MAX);
+    const cpath = Memory.allocate(Buffer.byteLength(path) + 1);
+    cpath.bytes.write(path);
+    check(op, path, this.#fn.llapi_search_fsname.int(cpath, name));
+    return upToNul(name.bytes).toString();
+  }
+
+  hsmState(path: string | Buffer): Promise<HsmState> {
+    return this.#state(this.#fn.llapi_hsm_state_get, path);
+  }
+
+  hsmStateFd(fd: number): Promise<HsmState> {
+    return this.#state(this.#fn.llapi_hsm_state_get_fd, fd);
+  }
+
+  #state(fn: CFunction, file: string | Buffer | number): Promise<HsmState> {
+    return this.#filled(fn, file, layouts.hsm_user_state.size, readHsmState);
+  }
+
+  setHsmState(path: string | Buffer, change: HsmStateChange): Promise<void> {
+    return this.#setState(this.#fn.llapi_hsm_state_set, path, change);
+  }
+
+  setHsmStateFd(fd: number, change: HsmStateChange): Promise<void> {
+    return this.#setState(this.#fn.llapi_hsm_state_set_fd, fd, change);
+  }
+
+  async #setState(fn: CFunction, file: string | Buffer | number, change: HsmStateChange): Promise<void> {
+    const { set, clear, archiveId } = change;
+    await callPool().run(async (frame) => {
+      const args = [fileArg(frame, file), BigInt(set), BigInt(clear), archiveId ?? 0];
+      check(fn.name, subjectOf(file), await frame.int(fn, ...args));
+    });
+  }
+
+  currentAction(path: string | Buffer): Promise<CurrentAction> {
+    const fn = this.#fn.llapi_hsm_current_action;
+    return this.#filled(fn, path, layouts.hsm_current_action.size, readCurrentAction);
+  }
+
+  import(
+    path: string | Buffer,
+    archiveId: number,
+    attributes: ImportAttributes,
+    striping: Striping = {},
+  ): Promise<Fid> {
+    const fn = this.#fn.llapi_hsm_import;
+    return callPool().run(async (frame) => {
+      const stat = frame.alloc(statLayouts[this.#stat].size);
+      writeStat(stat.bytes, attributes, this.#stat);
+      const fid = frame.alloc(layouts.lu_fid.size);
+      const rc = await frame.int(
+        fn,
+        frame.cstring(path),
+        archiveId,
+        stat,
+        striping.stripeSizeBytes ?? 0n,
+        striping.stripeOffset ?? -1,
+        striping.stripeCount ?? 0,
+        striping.stripePattern ?? 0,
+        striping.pool === undefined ? null : frame.cstring(striping.pool),
+        fid,
+      );
+      check(fn.name, subjectOf(path), rc);
+      return readFid(fid.bytes);
+    });
+  }
+
+  async request(mount: string, request: HsmRequest): Promise<void> {
+    const bytes = encodeRequest(request);
+    await callPool().run(async (frame) => {
+      const { llapi_hsm_user_request_alloc: alloc, llapi_hsm_request: send } = this.#fn;
+      const copy = frame.copy(bytes);
+      const path = frame.cstring(mount);
+      const address = alloc.address(request.fids.length, request.data?.length ?? 0);
+      if (address === 0n)
+        throw new LhsmError(`${alloc.name} failed: ENOMEM`, { code: 'ENOMEM', op: alloc.name });
+      try {
+        libc().copyOut(address, copy);
+        const subject = `${request.fids.length} FIDs on ${mount}`;
+        check(send.name, subject, await frame.int(send, path, address));
+      } finally {
+        libc().free(address);
+      }
+    });
+  }
+
+  fidToPath(mount: string, fid: Fid, link = 0): Promise<Buffer> {
+    const fn = this.#fn.llapi_fid2path;
+    return callPool().run(async (frame) => {
+      const path = frame.alloc(PATH_MAX);
+      const recno = frame.alloc(8);
+      recno.bytes.writeBigInt64LE(-1n);
+      const linkno = frame.alloc(INT_BYTES);
+      linkno.bytes.writeInt32LE(link);
+      const text = formatFid(fid);
+      const rc = await frame.int(
+        fn,
+        frame.cstring(mount),
+        frame.cstring(text),
+        path,
+        PATH_MAX,
+        recno,
+        linkno,
+      );
+      check(fn.name, `${text} on ${mount}`, rc);
+      const bytes = Buffer.from(upToNul(path.bytes));
+      return bytes[0] === 0x2f ? bytes.subarray(1) : bytes;
+    });
+  }
+
+  pathToFid(path: string | Buffer): Promise<Fid> {
+    return this.#filled(this.#fn.llapi_path2fid, path, layouts.lu_fid.size, readFid);
+  }
+
+  fdToFid(fd: number): Promise<Fid> {
+    return this.#filled(this.#fn.llapi_fd2fid, fd, layouts.lu_fid.size, readFid);
+  }
+
+  openByFid(mount: string, fid: Fid, flags: number): Promise<number> {
+    const fn = this.#fn.llapi_open_by_fid;
+    return callPool().run(async (frame) => {
+      const struct = frame.alloc(layouts.lu_fid.size);
+      writeFid(struct.bytes, fid);
+      const rc = await frame.int(fn, frame.cstring(mount), struct, flags | O_CLOEXEC);
+      return check(fn.name, `${formatFid(fid)} on ${mount}`, rc);
+    });
+  }
+
+  mdtIndex(fd: number, fid: Fid): Promise<number> {
+    const fn = this.#fn.llapi_get_mdt_index_by_fid;
+    return callPool().run(async (frame) => {
+      const struct = frame.alloc(layouts.lu_fid.size);
+      writeFid(struct.bytes, fid);
+      const index = frame.alloc(INT_BYTES);
+      check(fn.name, formatFid(fid), await frame.int(fn, fd, struct, index));
+      return index.bytes.readInt32LE();
+    });
+  }
+
+  dataVersion(fd: number, flags: bigint): Promise<bigint> {
+    const fn = this.#fn.llapi_get_data_version;
+    return callPool().run(async (frame) => {
+      const version = frame.alloc(8);
+      check(fn.name, subjectOf(fd), await frame.int(fn, fd, version, flags));
+      return version.bytes.readBigUInt64LE();
+    });
+  }
+
+  getXattr(fd: number, name: string): Promise<Buffer | undefined> {
+    return libc().getXattr(fd, name);
+  }
+
+  setXattr(fd: number, name: string, value: Buffer): Promise<void> {
+    return libc().setXattr(fd, name, value);
+  }
+
+  removeXattr(fd: number, name: string): Promise<void> {
+    return libc().removeXattr(fd, name);
+  }
+
+  setTimes(fd: number, times: FileTimes): Promise<void> {
+    return libc().setTimes(fd, times);
+  }
+
+  /** Calls `fn(file, &struct)` and decodes the struct. */
+  #filled<T>(
+    fn: CFunction,
+    file: string | Buffer | number,
+    size: number,
+    decode: (bytes: Buffer) => T,
+  ): Promise<T> {
+    return callPool().run(async (frame) => {
+      const struct = frame.alloc(size);
+      check(fn.name, subjectOf(file), await frame.int(fn, fileArg(frame, file), struct));
+      return decode(struct.bytes);
+    });
+  }
+}
+
+/** asm-generic/fcntl.h; Node does not list it. */
+const O_CLOEXEC = 0o2000000;
+
+function fileArg(frame: CallFrame, file: string | Buffer | number): CArg {
+  return typeof file === 'number' ? file : frame.cstring(file);
+}
+
+function subjectOf(file: string | Buffer | number): string {
+  return typeof file === 'number' ? `descriptor ${file}` : file.toString();
+}
+
+function upToNul(bytes: Buffer): Buffer {
+  const end = bytes.indexOf(0);
+  return end < 0 ? bytes : bytes.subarray(0, end);
+}

@@ -1,0 +1,383 @@
+// Pure Buffer ↔ object codecs for the C structs of lustre_user.h and lustreapi.h that the binding uses,
+// and struct stat. No FFI here. liblustreapi.ts calls it; the tests compare `layouts` with a C compiler's.
+// All integers are little endian (x86-64 and aarch64).
+import { WHOLE_FILE } from './constants.js';
+import { LhsmError } from './errors.js';
+import type {
+  ActionItem,
+  ActionList,
+  CurrentAction,
+  Extent,
+  Fid,
+  FileTimes,
+  HsmRequest,
+  HsmState,
+  ImportAttributes,
+} from './lustre.js';
+
+/** Sizes and offsets in bytes, under the names that the headers use. */
+export const layouts = {
+  lu_fid: { size: 16, fields: { f_seq: 0, f_oid: 8, f_ver: 12 } },
+  hsm_extent: { size: 16, fields: { offset: 0, length: 8 } },
+  hsm_action_list: {
+    size: 32,
+    fields: {
+      hal_version: 0,
+      hal_count: 4,
+      hal_compound_id: 8,
+      hal_flags: 16,
+      hal_archive_id: 24,
+      hal_fsname: 32,
+    },
+  },
+  hsm_action_item: {
+    size: 72,
+    fields: {
+      hai_len: 0,
+      hai_action: 4,
+      hai_fid: 8,
+      hai_dfid: 24,
+      hai_extent: 40,
+      hai_cookie: 56,
+      hai_gid: 64,
+      hai_data: 72,
+    },
+  },
+  hsm_user_state: {
+    size: 32,
+    fields: {
+      hus_states: 0,
+      hus_archive_id: 4,
+      hus_in_progress_state: 8,
+      hus_in_progress_action: 12,
+      hus_in_progress_location: 16,
+    },
+  },
+  hsm_current_action: { size: 24, fields: { hca_state: 0, hca_action: 4, hca_location: 8 } },
+  hsm_request: {
+    size: 24,
+    fields: { hr_action: 0, hr_archive_id: 4, hr_flags: 8, hr_itemcount: 16, hr_data_len: 20 },
+  },
+  hsm_user_item: { size: 32, fields: { hui_fid: 0, hui_extent: 16 } },
+  ll_futimes_3: {
+    size: 48,
+    fields: {
+      lfu_atime_sec: 0,
+      lfu_atime_nsec: 8,
+      lfu_mtime_sec: 16,
+      lfu_mtime_nsec: 24,
+      lfu_ctime_sec: 32,
+      lfu_ctime_nsec: 40,
+    },
+  },
+} as const;
+
+/** struct stat of glibc by process.arch (bits/struct_stat.h). */
+export const statLayouts = {
+  x64: {
+    size: 144,
+    fields: { st_mode: 24, st_uid: 28, st_gid: 32, st_size: 48, st_atim: 72, st_mtim: 88, st_ctim: 104 },
+  },
+  arm64: {
+    size: 128,
+    fields: { st_mode: 16, st_uid: 24, st_gid: 28, st_size: 48, st_atim: 72, st_mtim: 88, st_ctim: 104 },
+  },
+} as const;
+
+export type StatArch = keyof typeof statLayouts;
+
+const NS_PER_SECOND = 1_000_000_000n;
+
+/** The action list version that this binding knows (HAL_VERSION). */
+const HAL_VERSION = 1;
+
+/** Where the next 8-byte aligned struct begins. */
+function align8(offset: number): number {
+  return Math.ceil(offset / 8) * 8;
+}
+
+export function readFid(buffer: Buffer, at = 0): Fid {
+  const { f_seq, f_oid, f_ver } = layouts.lu_fid.fields;
+  return {
+    seq: buffer.readBigUInt64LE(at + f_seq),
+    oid: buffer.readUInt32LE(at + f_oid),
+    ver: buffer.readUInt32LE(at + f_ver),
+  };
+}
+
+export function writeFid(buffer: Buffer, fid: Fid, at = 0): void {
+  const { f_seq, f_oid, f_ver } = layouts.lu_fid.fields;
+  buffer.writeBigUInt64LE(fid.seq, at + f_seq);
+  buffer.writeUInt32LE(fid.oid, at + f_oid);
+  buffer.writeUInt32LE(fid.ver, at + f_ver);
+}
+
+export function readExtent(buffer: Buffer, at = 0): Extent {
+  const { offset, length } = layouts.hsm_extent.fields;
+  return { offset: buffer.readBigUInt64LE(at + offset), length: buffer.readBigUInt64LE(at + length) };
+}
+
+export function writeExtent(buffer: Buffer, extent: Extent, at = 0): void {
+  const { offset, length } = layouts.hsm_extent.fields;
+  buffer.writeBigUInt64LE(extent.offset, at + offset);
+  buffer.writeBigUInt64LE(extent.length, at + length);
+}
+
+/** Reads the item whose `hai_len` is known to lie within the buffer; everything in it is copied. */
+function readItem(buffer: Buffer, at: number, length: number): ActionItem {
+  const field = layouts.hsm_action_item.fields;
+  const raw = Buffer.from(buffer.subarray(at, at + length));
+  return {
+    action: raw.readUInt32LE(field.hai_action),
+    fid: readFid(raw, field.hai_fid),
+    dfid: readFid(raw, field.hai_dfid),
+    extent: readExtent(raw, field.hai_extent),
+    cookie: raw.readBigUInt64LE(field.hai_cookie),
+    gid: raw.readBigUInt64LE(field.hai_gid),
+    data: raw.subarray(field.hai_data),
+    raw,
+  };
+}
+
+/** Decodes one item, as the journal keeps it (ActionItem.raw). Throws LhsmError EPROTO when it is none. */
+export function decodeActionItem(bytes: Buffer): ActionItem {
+  const { size, fields } = layouts.hsm_action_item;
+  const length = bytes.length < size ? 0 : bytes.readUInt32LE(fields.hai_len);
+  if (length < size || length > bytes.length) {
+    throw new LhsmError(`an action item of ${bytes.length} bytes says that it has ${length}`, {
+      code: 'EPROTO',
+      op: 'decodeActionItem',
+    });
+  }
+  return readItem(bytes, 0, length);
+}
+
+/** The bytes of an item, from its fields; `raw` is not looked at. */
+export function encodeActionItem(item: Omit<ActionItem, 'raw'>): Buffer {
+  const { size, fields } = layouts.hsm_action_item;
+  const bytes: Buffer = Buffer.alloc(size + item.data.length);
+  bytes.writeUInt32LE(bytes.length, fields.hai_len);
+  bytes.writeUInt32LE(item.action, fields.hai_action);
+  writeFid(bytes, item.fid, fields.hai_fid);
+  writeFid(bytes, item.dfid, fields.hai_dfid);
+  writeExtent(bytes, item.extent, fields.hai_extent);
+  bytes.writeBigUInt64LE(item.cookie, fields.hai_cookie);
+  bytes.writeBigUInt64LE(item.gid, fields.hai_gid);
+  item.data.copy(bytes, fields.hai_data);
+  return bytes;
+}
+
+/**
+ * Decodes a receive buffer: the items up to the first fault, the fault in `malformed`. Copies everything: the
+ * buffer may be overwritten afterwards. Throws LhsmError EPROTO when not even the header is there.
+ */
+export function decodeActionList(buffer: Buffer): ActionList {
+  const { size, fields } = layouts.hsm_action_list;
+  if (buffer.length < size) {
+    throw new LhsmError(`an action list of ${buffer.length} bytes is shorter than its header of ${size}`, {
+      code: 'EPROTO',
+      op: 'decodeActionList',
+    });
+  }
+  const head = {
+    version: buffer.readUInt32LE(fields.hal_version),
+    compoundId: buffer.readBigUInt64LE(fields.hal_compound_id),
+    flags: buffer.readBigUInt64LE(fields.hal_flags),
+    archiveId: buffer.readUInt32LE(fields.hal_archive_id),
+  };
+  if (head.version !== HAL_VERSION) {
+    const malformed = `version ${head.version} of the action list is not known, only ${HAL_VERSION}`;
+    return { ...head, fsname: '', items: [], malformed };
+  }
+  const nameEnd = buffer.indexOf(0, fields.hal_fsname);
+  if (nameEnd < 0) {
+    return { ...head, fsname: '', items: [], malformed: 'the name of the file system has no end' };
+  }
+  const fsname = buffer.toString('utf8', fields.hal_fsname, nameEnd);
+  const count = buffer.readUInt32LE(fields.hal_count);
+  const first = fields.hal_fsname + align8(nameEnd + 1 - fields.hal_fsname);
+  return { ...head, fsname, ...decodeItems(buffer, first, count) };
+}
+
+function decodeItems(buffer: Buffer, first: number, count: number): Pick<ActionList, 'items' | 'malformed'> {
+  const { size, fields } = layouts.hsm_action_item;
+  const items: ActionItem[] = [];
+  if (count === 0) return { items, malformed: 'the list has no items' };
+  let at = first;
+  // Each turn moves on by at least `size`: a count that does not fit ends at the buffer's end.
+  while (items.length < count) {
+    const which = `item ${items.length + 1} of ${count}, at byte ${at} of ${buffer.length},`;
+    if (at + size > buffer.length) return { items, malformed: `${which} does not fit` };
+    const length = buffer.readUInt32LE(at + fields.hai_len);
+    if (length < size)
+      return { items, malformed: `${which} says it has ${length} bytes, fewer than ${size}` };
+    if (at + length > buffer.length) return { items, malformed: `${which} has ${length} bytes: too many` };
+    items.push(readItem(buffer, at, length));
+    at += align8(length);
+  }
+  return { items };
+}
+
+/** The bytes of a list with these items (by their fields). */
+export function encodeActionList(
+  list: Pick<ActionList, 'version' | 'compoundId' | 'flags' | 'archiveId' | 'fsname'> & {
+    readonly items: readonly Omit<ActionItem, 'raw'>[];
+  },
+): Buffer {
+  const { fields } = layouts.hsm_action_list;
+  const name = Buffer.from(list.fsname);
+  const head = Buffer.alloc(fields.hal_fsname + align8(name.length + 1));
+  head.writeUInt32LE(list.version, fields.hal_version);
+  head.writeUInt32LE(list.items.length, fields.hal_count);
+  head.writeBigUInt64LE(list.compoundId, fields.hal_compound_id);
+  head.writeBigUInt64LE(list.flags, fields.hal_flags);
+  head.writeUInt32LE(list.archiveId, fields.hal_archive_id);
+  name.copy(head, fields.hal_fsname);
+  const parts: Buffer[] = [head];
+  for (const item of list.items) {
+    const bytes = encodeActionItem(item);
+    parts.push(bytes, Buffer.alloc(align8(bytes.length) - bytes.length));
+  }
+  return Buffer.concat(parts);
+}
+
+export function readHsmState(buffer: Buffer): HsmState {
+  const field = layouts.hsm_user_state.fields;
+  return {
+    states: buffer.readUInt32LE(field.hus_states),
+    archiveId: buffer.readUInt32LE(field.hus_archive_id),
+    inProgressState: buffer.readUInt32LE(field.hus_in_progress_state),
+    inProgressAction: buffer.readUInt32LE(field.hus_in_progress_action),
+    inProgressExtent: readExtent(buffer, field.hus_in_progress_location),
+  };
+}
+
+export function writeHsmState(buffer: Buffer, state: HsmState): void {
+  const field = layouts.hsm_user_state.fields;
+  buffer.writeUInt32LE(state.states, field.hus_states);
+  buffer.writeUInt32LE(state.archiveId, field.hus_archive_id);
+  buffer.writeUInt32LE(state.inProgressState, field.hus_in_progress_state);
+  buffer.writeUInt32LE(state.inProgressAction, field.hus_in_progress_action);
+  writeExtent(buffer, state.inProgressExtent, field.hus_in_progress_location);
+}
+
+export function readCurrentAction(buffer: Buffer): CurrentAction {
+  const field = layouts.hsm_current_action.fields;
+  return {
+    state: buffer.readUInt32LE(field.hca_state),
+    action: buffer.readUInt32LE(field.hca_action),
+    extent: readExtent(buffer, field.hca_location),
+  };
+}
+
+export function writeCurrentAction(buffer: Buffer, current: CurrentAction): void {
+  const field = layouts.hsm_current_action.fields;
+  buffer.writeUInt32LE(current.state, field.hca_state);
+  buffer.writeUInt32LE(current.action, field.hca_action);
+  writeExtent(buffer, current.extent, field.hca_location);
+}
+
+/** struct hsm_user_request: the request, one whole-file item for each FID, then the data. */
+export function encodeRequest(request: HsmRequest): Buffer {
+  const field = layouts.hsm_request.fields;
+  const item = layouts.hsm_user_item;
+  const dataAt = layouts.hsm_request.size + item.size * request.fids.length;
+  const data = request.data ?? Buffer.alloc(0);
+  const bytes = Buffer.alloc(dataAt + data.length);
+  bytes.writeUInt32LE(request.action, field.hr_action);
+  bytes.writeUInt32LE(request.archiveId, field.hr_archive_id);
+  bytes.writeBigUInt64LE(request.flags ?? 0n, field.hr_flags);
+  bytes.writeUInt32LE(request.fids.length, field.hr_itemcount);
+  bytes.writeUInt32LE(data.length, field.hr_data_len);
+  request.fids.forEach((fid, i) => {
+    const at = layouts.hsm_request.size + i * item.size;
+    writeFid(bytes, fid, at + item.fields.hui_fid);
+    writeExtent(bytes, { offset: 0n, length: WHOLE_FILE }, at + item.fields.hui_extent);
+  });
+  data.copy(bytes, dataAt);
+  return bytes;
+}
+
+/** The inverse of encodeRequest. Throws LhsmError EPROTO where the counts do not fit the bytes. */
+export function decodeRequest(bytes: Buffer): Required<HsmRequest> {
+  const { size, fields } = layouts.hsm_request;
+  const item = layouts.hsm_user_item;
+  const count = bytes.length < size ? 0 : bytes.readUInt32LE(fields.hr_itemcount);
+  const dataAt = size + item.size * count;
+  const dataLength = bytes.length < size ? 0 : bytes.readUInt32LE(fields.hr_data_len);
+  if (bytes.length < dataAt + dataLength) {
+    throw new LhsmError(`an HSM request of ${bytes.length} bytes cannot hold ${count} items and its data`, {
+      code: 'EPROTO',
+      op: 'decodeRequest',
+    });
+  }
+  return {
+    action: bytes.readUInt32LE(fields.hr_action),
+    archiveId: bytes.readUInt32LE(fields.hr_archive_id),
+    flags: bytes.readBigUInt64LE(fields.hr_flags),
+    fids: Array.from({ length: count }, (_, i) => readFid(bytes, size + i * item.size + item.fields.hui_fid)),
+    data: Buffer.from(bytes.subarray(dataAt, dataAt + dataLength)),
+  };
+}
+
+/** Seconds and nanoseconds (never negative) of a time; the two's complement of a time before 1970. */
+function writeTime(buffer: Buffer, timeNs: bigint, secondsAt: number, nanosecondsAt: number): void {
+  const nanoseconds = ((timeNs % NS_PER_SECOND) + NS_PER_SECOND) % NS_PER_SECOND;
+  const seconds = (timeNs - nanoseconds) / NS_PER_SECOND;
+  buffer.writeBigInt64LE(seconds, secondsAt);
+  buffer.writeBigInt64LE(nanoseconds, nanosecondsAt);
+}
+
+function readTime(buffer: Buffer, secondsAt: number, nanosecondsAt: number): bigint {
+  return buffer.readBigInt64LE(secondsAt) * NS_PER_SECOND + buffer.readBigInt64LE(nanosecondsAt);
+}
+
+/** struct ll_futimes_3, the argument of LL_IOC_FUTIMES_3. */
+export function writeFileTimes(buffer: Buffer, times: FileTimes): void {
+  const field = layouts.ll_futimes_3.fields;
+  writeTime(buffer, times.atimeNs, field.lfu_atime_sec, field.lfu_atime_nsec);
+  writeTime(buffer, times.mtimeNs, field.lfu_mtime_sec, field.lfu_mtime_nsec);
+  writeTime(buffer, times.ctimeNs, field.lfu_ctime_sec, field.lfu_ctime_nsec);
+}
+
+export function readFileTimes(buffer: Buffer): FileTimes {
+  const field = layouts.ll_futimes_3.fields;
+  return {
+    atimeNs: readTime(buffer, field.lfu_atime_sec, field.lfu_atime_nsec),
+    mtimeNs: readTime(buffer, field.lfu_mtime_sec, field.lfu_mtime_nsec),
+    ctimeNs: readTime(buffer, field.lfu_ctime_sec, field.lfu_ctime_nsec),
+  };
+}
+
+/** The layout for this process. Throws LhsmError where there is none. */
+export function statArch(arch: string = process.arch): StatArch {
+  if (arch === 'x64' || arch === 'arm64') return arch;
+  throw new LhsmError(`The processor ${arch} is not supported, only x64 and arm64.`, {
+    code: 'ENOTSUP',
+    op: 'statArch',
+  });
+}
+
+/** The fields of struct stat that llapi_hsm_import reads; the rest stays zero. */
+export function writeStat(buffer: Buffer, attributes: ImportAttributes, arch: StatArch): void {
+  const field = statLayouts[arch].fields;
+  buffer.writeUInt32LE(attributes.mode, field.st_mode);
+  buffer.writeUInt32LE(attributes.uid, field.st_uid);
+  buffer.writeUInt32LE(attributes.gid, field.st_gid);
+  buffer.writeBigInt64LE(attributes.sizeBytes, field.st_size);
+  writeTime(buffer, attributes.atimeNs, field.st_atim, field.st_atim + 8);
+  writeTime(buffer, attributes.mtimeNs, field.st_mtim, field.st_mtim + 8);
+  writeTime(buffer, attributes.mtimeNs, field.st_ctim, field.st_ctim + 8);
+}
+
+export function readStat(buffer: Buffer, arch: StatArch): ImportAttributes {
+  const field = statLayouts[arch].fields;
+  return {
+    mode: buffer.readUInt32LE(field.st_mode),
+    uid: buffer.readUInt32LE(field.st_uid),
+    gid: buffer.readUInt32LE(field.st_gid),
+    sizeBytes: buffer.readBigInt64LE(field.st_size),
+    atimeNs: readTime(buffer, field.st_atim, field.st_atim + 8),
+    mtimeNs: readTime(buffer, field.st_mtim, field.st_mtim + 8),
+  };
+}
