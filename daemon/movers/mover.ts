@@ -32,6 +32,11 @@ export interface MoverJob {
   readonly fd: number;
   readonly counters: TransferCounters;
   readonly log: Logger;
+  /**
+   * To be awaited as soon as size and blob are known, before content moves: waits for room among the bytes in
+   * flight, and shows both in the status. Rejects with the signal's reason.
+   */
+  readonly admit?: (sizeBytes: bigint, blob: string) => Promise<void>;
 }
 
 /** What came of it, for the log line and the metrics. */

@@ -1,0 +1,421 @@
+// The life of one action: begin → mover with progress → exactly one end. receiver.ts makes actions, the
+// scheduler runs them, heart.ts beats them; all errors end here, as an errno for the MDT and one log line.
+import { close } from 'node:fs';
+import type { Logger } from 'pino';
+import { actionName, CopytoolAction, ProgressFlag, RequestFlag } from '../../native-bindings/constants.js';
+import { describeError, errnoFor, errnoName, hasCode, LhsmError } from '../../native-bindings/errors.js';
+import {
+  formatFid,
+  type ActionItem,
+  type CopyAction,
+  type Copytool,
+  type Extent,
+  type Lustre,
+} from '../../native-bindings/lustre.js';
+import type { ArchiveContainer } from '../blobs/archive-container.js';
+import type { ActionKind, ActionResult, AgentEmitter, Lane } from '../events.js';
+import type { Mover, MoverOutcome, MoverTools } from '../movers/mover.js';
+import { newCounters, type TransferCounters } from '../transfer/transfer.js';
+import type { BytesGate } from './bytes-gate.js';
+import { itemKey, type Journal } from './journal.js';
+import type { Task } from './scheduler.js';
+
+/** A received item and what its list said, the same whether it came from the pipe or from the journal. */
+export interface ReceivedAction {
+  readonly item: ActionItem;
+  readonly archiveId: number;
+  readonly flags: bigint;
+  readonly receivedAtMs: number;
+  /** From the journal of a dead process; `progressed` as noted there. */
+  readonly recovered?: { readonly progressed: boolean };
+}
+
+/** What actions share. `copytool` is asked for anew: registering anew changes it. */
+export interface ActionTools {
+  readonly copytool: () => Copytool;
+  readonly lustre: Lustre;
+  /** A descriptor of the mount point. */
+  readonly mountFd: number;
+  readonly journal: Journal;
+  readonly events: AgentEmitter;
+  readonly log: Logger;
+  readonly container: (archiveId: number) => ArchiveContainer | undefined;
+  readonly movers: { readonly archive: Mover; readonly restore: Mover; readonly remove: Mover };
+  readonly moverTools: () => MoverTools;
+  readonly gates: { readonly archive: BytesGate; readonly restore: BytesGate };
+  readonly timings: () => ActionTimings;
+  /** Hears of every failure, for the status. */
+  readonly onError: (action: Action, error: unknown) => void;
+}
+
+export interface ActionTimings {
+  readonly heartbeatMs: number;
+  readonly restoreFirstProgressMs: number;
+}
+
+const kinds = new Map<number, ActionKind>([
+  [CopytoolAction.ARCHIVE, 'archive'],
+  [CopytoolAction.RESTORE, 'restore'],
+  [CopytoolAction.REMOVE, 'remove'],
+  [CopytoolAction.CANCEL, 'cancel'],
+]);
+
+export function kindOf(action: number): ActionKind {
+  return kinds.get(action) ?? 'unknown';
+}
+
+/** Why an action was stopped from outside; given to `stop`. */
+export const STOP_REASONS = {
+  canceled: () =>
+    new LhsmError('the coordinator cancelled the action', { code: 'CANCELED', op: 'cancel', errno: 125 }),
+  forgotten: (cause?: unknown) =>
+    new LhsmError('the coordinator does not know the action (any more)', {
+      code: 'FORGOTTEN',
+      op: 'llapi_hsm_action_end',
+      errno: 2,
+      cause,
+      hint: 'The MDT was restarted or the request timed out; the next access or request starts anew.',
+    }),
+  shutdown: () =>
+    new LhsmError('the daemon is shutting down', {
+      code: 'SHUTDOWN',
+      op: 'shutdown',
+      errno: 11,
+      retryable: true,
+      hint: 'The action can be asked for again once a daemon serves the archive.',
+    }),
+  reregister: () =>
+    new LhsmError('the daemon registers anew and the action did not finish within the grace time', {
+      code: 'REREGISTER',
+      op: 'reregister',
+      errno: 11,
+      retryable: true,
+      hint: 'The action can be asked for again.',
+    }),
+} as const;
+
+export class Action implements Task {
+  readonly key: string;
+  readonly fid: string;
+  readonly lane: Lane;
+  readonly kind: ActionKind;
+  readonly blocking: boolean;
+  readonly receivedAtMs: number;
+  readonly archiveId: number;
+  readonly item: ActionItem;
+  readonly counters: TransferCounters = newCounters();
+  readonly #received: ReceivedAction;
+  readonly #tools: ActionTools;
+  readonly #abort = new AbortController();
+  #handle: CopyAction | undefined;
+  #beginning: Promise<void> | undefined;
+  #begunAtMs: number | undefined;
+  #lastSentAtMs = 0;
+  #reportedBytes = 0;
+  #beat: Promise<void> | undefined;
+  #over = false;
+  #blob: string | undefined;
+  #sizeBytes: bigint | undefined;
+  #closeAfterEnd = -1;
+
+  constructor(received: ReceivedAction, tools: ActionTools) {
+    this.#received = received;
+    this.#tools = tools;
+    this.item = received.item;
+    this.key = itemKey(received.item);
+    this.fid = formatFid(received.item.fid);
+    this.kind = kindOf(received.item.action);
+    this.lane = this.kind === 'restore' || this.kind === 'remove' ? this.kind : 'archive';
+    this.blocking = (received.flags & RequestFlag.BLOCKING) !== 0n;
+    this.receivedAtMs = received.receivedAtMs;
+    this.archiveId = received.archiveId;
+  }
+
+  get begun(): boolean {
+    return this.#handle !== undefined;
+  }
+  get blob(): string | undefined {
+    return this.#blob;
+  }
+  get sizeBytes(): bigint | undefined {
+    return this.#sizeBytes;
+  }
+
+  /** Carries the action out. Never rejects: whatever happens has become the action's end. */
+  async run(): Promise<void> {
+    try {
+      const outcome = await this.#carryOut();
+      await this.#finish(undefined, outcome);
+    } catch (error) {
+      await this.#finish(this.#abort.signal.aborted ? this.#abort.signal.reason : error, undefined);
+    }
+  }
+
+  /** Stops a running action; `run` then ends it with this error. */
+  stop(reason: LhsmError): void {
+    if (!this.#abort.signal.aborted) this.#abort.abort(reason);
+  }
+
+  /** Ends an action that never ran. Never rejects. */
+  async endUnstarted(reason: unknown): Promise<void> {
+    await this.#finish(reason, undefined);
+  }
+
+  /**
+   * Begins before the action's turn has come, so that a long queue does not let the request time out. Never
+   * rejects: a failure shows when the action runs.
+   */
+  async beginEarly(): Promise<void> {
+    if (this.#over || this.#beginning || this.kind === 'unknown' || this.#received.recovered?.progressed)
+      return;
+    await this.#begin().catch(() => undefined);
+  }
+
+  /** Sends progress when it is due. Never rejects. */
+  beat(nowMs: number): Promise<void> {
+    if (!this.#handle || this.#over || this.#beat || this.#begunAtMs === undefined) return Promise.resolve();
+    const { heartbeatMs, restoreFirstProgressMs } = this.#tools.timings();
+    if (nowMs - this.#lastSentAtMs < heartbeatMs) return Promise.resolve();
+    // After its first progress a restore cannot be taken up by another process (EINVAL), so hold it back.
+    if (this.kind === 'restore' && nowMs - this.#begunAtMs < restoreFirstProgressMs) return Promise.resolve();
+    const beat = this.#sendProgress(this.#handle, nowMs).finally(() => {
+      this.#beat = undefined;
+    });
+    this.#beat = beat;
+    return beat;
+  }
+
+  async #sendProgress(handle: CopyAction, nowMs: number): Promise<void> {
+    const offset = this.#reportedBytes;
+    const length = Math.max(0, this.counters.bytes - offset);
+    try {
+      if (this.kind === 'restore') this.#noteProgress();
+      this.#lastSentAtMs = nowMs;
+      await handle.progress({ offset: BigInt(offset), length: BigInt(length) }, this.#sizeBytes ?? 0n);
+      this.#reportedBytes = offset + length;
+      if (length === 0) this.#tools.events.emit('heartbeat', { kind: this.kind });
+    } catch (error) {
+      if (hasCode(error, 'ECANCELED')) this.stop(STOP_REASONS.canceled());
+      else if (hasCode(error, 'ENOENT')) this.stop(STOP_REASONS.forgotten());
+      else this.#tools.log.warn({ ...this.#subject(), err: error }, 'cannot report progress');
+    }
+  }
+
+  /** Without the note, a next process would try to take the restore up, be refused and clear it: no harm. */
+  #noteProgress(): void {
+    try {
+      this.#tools.journal.progressed(this.key);
+    } catch (error) {
+      this.#tools.log.error({ ...this.#subject(), err: error }, 'cannot note the progress in the journal');
+    }
+  }
+
+  async #carryOut(): Promise<MoverOutcome> {
+    const { kind } = this;
+    if (kind !== 'archive' && kind !== 'restore' && kind !== 'remove') {
+      throw new LhsmError(`the MDT asks for an action that we do not know: ${actionName(this.item.action)}`, {
+        code: 'UNKNOWN_ACTION',
+        op: 'receive',
+        errno: 95,
+        hint: 'Is the file system newer than this daemon?',
+      });
+    }
+    const container = this.#tools.container(this.archiveId);
+    if (!container) {
+      throw new LhsmError(`no container is configured for archive id ${this.archiveId}`, {
+        code: 'UNKNOWN_ARCHIVE',
+        op: 'receive',
+        errno: 22,
+        hint: `Add an [[archive]] with id = ${this.archiveId} to the configuration, or use another archive id.`,
+      });
+    }
+    if (kind === 'restore' && this.#received.recovered?.progressed) {
+      throw new LhsmError(
+        'a former process had sent progress for this restore, so it cannot be taken up again',
+        {
+          code: 'NOT_RESUMABLE',
+          op: 'recover',
+          errno: 5,
+          retryable: true,
+          hint: 'The next read of the file asks for it again.',
+        },
+      );
+    }
+    await this.#begin();
+    const handle = this.#handle;
+    if (!handle) throw new TypeError('begin returned without a handle');
+    const { signal } = this.#abort;
+    signal.throwIfAborted();
+    const fd = kind === 'remove' ? -1 : handle.openData();
+    let leave: (() => void) | undefined;
+    try {
+      return await this.#tools.movers[kind](
+        {
+          item: this.item,
+          container,
+          fd,
+          counters: this.counters,
+          log: this.#tools.log,
+          admit: async (sizeBytes, blob) => {
+            this.#sizeBytes = sizeBytes;
+            this.#blob = blob;
+            if (kind !== 'remove') leave = await this.#tools.gates[kind].enter(sizeBytes, signal);
+          },
+        },
+        this.#tools.moverTools(),
+        signal,
+      );
+    } finally {
+      leave?.();
+      // A restore's descriptor outlives the end (lustre-hsm rules); it is closed there.
+      if (kind === 'restore') this.#closeAfterEnd = fd;
+      else if (fd >= 0) await closeFd(fd);
+    }
+  }
+
+  #begin(): Promise<void> {
+    this.#beginning ??= (async () => {
+      const { lustre, mountFd, copytool } = this.#tools;
+      let mdtIndex = -1;
+      if (this.kind === 'restore') {
+        // Not fatal: -1 lets any MDT make the data file.
+        mdtIndex = await lustre.mdtIndex(mountFd, this.item.fid).catch(() => -1);
+      }
+      const handle = await copytool().begin(this.item.raw, { mdtIndex });
+      this.#begunAtMs = performance.now();
+      this.#lastSentAtMs = this.#begunAtMs;
+      this.#handle = handle;
+      this.#tools.events.emit('begun', {
+        kind: this.kind,
+        lane: this.lane,
+        queuedMs: this.#begunAtMs - this.receivedAtMs,
+      });
+    })();
+    return this.#beginning;
+  }
+
+  /** The one end. Never rejects. */
+  async #finish(error: unknown, outcome: MoverOutcome | undefined): Promise<void> {
+    if (this.#over) return;
+    this.#over = true;
+    await this.#beginning?.catch(() => undefined);
+    await this.#beat;
+    const retry = error instanceof LhsmError && error.retryable;
+    const errno = error === undefined ? 0 : errnoFor(error);
+    let failure = error;
+    try {
+      await this.#end(errno, retry ? ProgressFlag.RETRY : 0);
+    } catch (endError) {
+      // ENOENT: another tool on the mount had the item, or the coordinator has forgotten it.
+      failure = hasCode(endError, 'ENOENT') ? STOP_REASONS.forgotten(error ?? endError) : (error ?? endError);
+    } finally {
+      if (this.#closeAfterEnd >= 0) await closeFd(this.#closeAfterEnd);
+      try {
+        this.#tools.journal.ended(this.key);
+      } catch (journalError) {
+        this.#tools.log.error(
+          { ...this.#subject(), err: journalError },
+          'cannot note the end in the journal',
+        );
+      }
+    }
+    this.#report(failure, outcome);
+  }
+
+  /** Ends with the handle there is, or with one made only for that. */
+  async #end(errno: number, flags: number): Promise<void> {
+    const extent: Extent = this.item.extent;
+    const handle = this.#handle ?? (await this.#errorHandle());
+    try {
+      await handle.end(extent, flags, errno);
+    } catch (error) {
+      const final = hasCode(error, 'EBUSY') || hasCode(error, 'ENOENT') || handle !== this.#handle;
+      if (final) throw error;
+      // The handle is gone but the request may still be STARTED: clear it, and report the first failure.
+      await (
+        await this.#errorHandle()
+      )
+        .end(extent, 0, errno === 0 ? errnoFor(error) : errno)
+        .catch(() => undefined);
+      throw error;
+    }
+  }
+
+  #errorHandle(): Promise<CopyAction> {
+    return this.#tools.copytool().begin(this.item.raw, { isError: true });
+  }
+
+  #report(error: unknown, outcome: MoverOutcome | undefined): void {
+    const nowMs = performance.now();
+    const { counters } = this;
+    const result = resultOf(error);
+    const errno = error === undefined ? 0 : errnoFor(error);
+    const code = error === undefined ? undefined : error instanceof LhsmError ? error.code : 'INTERNAL';
+    const durationMs = nowMs - this.receivedAtMs;
+    const queuedMs = (this.#begunAtMs ?? nowMs) - this.receivedAtMs;
+    const fields = {
+      ...this.#subject(),
+      blob: outcome?.blob ?? this.#blob,
+      bytes: counters.bytes,
+      ms: Math.round(durationMs),
+      queued_ms: Math.round(queuedMs),
+      result,
+      ...(counters.retries > 0 ? { retries: counters.retries } : {}),
+      ...(outcome?.notes?.length ? { notes: outcome.notes } : {}),
+      ...(this.#received.recovered ? { recovered: true } : {}),
+    };
+    if (error === undefined) this.#tools.log.info(fields, `${this.kind} done`);
+    else if (code === 'FORGOTTEN' && !this.begun)
+      this.#tools.log.debug(fields, `${this.kind}: not ours to end`);
+    else if (result === 'canceled') this.#tools.log.info({ ...fields, code }, `${this.kind} cancelled`);
+    else {
+      this.#tools.log.error(
+        { ...fields, code, errno: errnoName(errno), err: error },
+        `${this.kind} failed: ${describeError(error)}`,
+      );
+      this.#tools.onError(this, error);
+    }
+    this.#tools.events.emit('finished', {
+      kind: this.kind,
+      archiveId: this.archiveId,
+      result,
+      errno,
+      code,
+      bytes: counters.bytes,
+      durationMs,
+      queuedMs,
+      firstByteMs: counters.firstByteMs === undefined ? undefined : queuedMs + counters.firstByteMs,
+      retries: counters.retries,
+      throttles: counters.throttles,
+      blocking: this.blocking,
+    });
+    if (this.#received.recovered) {
+      const outcomeOf = error === undefined ? 'redone' : code === 'FORGOTTEN' ? 'forgotten' : 'cleared';
+      this.#tools.events.emit('recovered', { kind: this.kind, outcome: outcomeOf });
+    }
+  }
+
+  #subject(): { fid: string; cookie: string; op: ActionKind; archive_id: number } {
+    return {
+      fid: this.fid,
+      cookie: `0x${this.item.cookie.toString(16)}`,
+      op: this.kind,
+      archive_id: this.archiveId,
+    };
+  }
+}
+
+function resultOf(error: unknown): ActionResult {
+  if (error === undefined) return 'succeeded';
+  if (hasCode(error, 'CANCELED') || hasCode(error, 'ECANCELED')) return 'canceled';
+  return error instanceof LhsmError && error.retryable ? 'retry' : 'failed';
+}
+
+function closeFd(fd: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    close(fd, (error) => {
+      if (error) reject(error);
+      else resolve();
+    });
+  });
+}

@@ -1,0 +1,58 @@
+// Bounds the bytes of the files in flight in one direction: movers ask as soon as they know a file's size.
+
+/** First come, first served. A file larger than the limit goes when it is alone. */
+export class BytesGate {
+  #limitBytes: bigint;
+  #inFlightBytes = 0n;
+  #waiting: { sizeBytes: bigint; admit: () => void }[] = [];
+
+  constructor(limitBytes: number) {
+    this.#limitBytes = BigInt(limitBytes);
+  }
+
+  setLimit(limitBytes: number): void {
+    this.#limitBytes = BigInt(limitBytes);
+    this.#next();
+  }
+
+  /** Waits for room; resolves with the function that gives it back. Rejects with the signal's reason. */
+  enter(sizeBytes: bigint, signal: AbortSignal): Promise<() => void> {
+    return new Promise((resolve, reject) => {
+      if (signal.aborted) {
+        reject(signal.reason as Error);
+        return;
+      }
+      const waiter = {
+        sizeBytes,
+        admit: () => {
+          signal.removeEventListener('abort', abort);
+          this.#inFlightBytes += sizeBytes;
+          let left = false;
+          resolve(() => {
+            if (left) return;
+            left = true;
+            this.#inFlightBytes -= sizeBytes;
+            this.#next();
+          });
+        },
+      };
+      const abort = (): void => {
+        this.#waiting = this.#waiting.filter((other) => other !== waiter);
+        reject(signal.reason as Error);
+        this.#next();
+      };
+      signal.addEventListener('abort', abort, { once: true });
+      this.#waiting.push(waiter);
+      this.#next();
+    });
+  }
+
+  #next(): void {
+    for (let first = this.#waiting[0]; first; first = this.#waiting[0]) {
+      const fits = this.#inFlightBytes === 0n || this.#inFlightBytes + first.sizeBytes <= this.#limitBytes;
+      if (!fits) return;
+      this.#waiting.shift();
+      first.admit();
+    }
+  }
+}

@@ -1,0 +1,270 @@
+// The journal: every item received and not yet ended, on disk, so that after kill -9 the next process can redo
+// or clear it. receiver.ts writes it before anything else happens to an item, action.ts marks and ends.
+import {
+  closeSync,
+  fdatasync,
+  fstatSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  writeSync,
+} from 'node:fs';
+import { dirname, join } from 'node:path';
+import { LhsmError } from '../../native-bindings/errors.js';
+import { formatFid, type Fid } from '../../native-bindings/lustre.js';
+import type { AgentEmitter, JournalEvent } from '../events.js';
+
+/** An item as the journal keeps it: enough to begin it again in another process. */
+export interface JournalEntry {
+  /** itemKey of the item. */
+  readonly key: string;
+  readonly archiveId: number;
+  /** The list's flags (RequestFlag bits). */
+  readonly flags: bigint;
+  /** ActionItem.raw. */
+  readonly raw: Buffer;
+  /** Whether progress was sent for it: a restore that progressed cannot be taken up by another process. */
+  readonly progressed: boolean;
+}
+
+/** One line of the file; `t` is r(eceived), p(rogressed) or e(nded). */
+interface JournalLine {
+  readonly t: 'r' | 'p' | 'e';
+  readonly c: string;
+  readonly a?: number;
+  readonly f?: string;
+  readonly raw?: string;
+}
+
+/** The file is rewritten once it is this large and mostly of ended items. */
+const COMPACT_BYTES = 1 << 20;
+
+/**
+ * Append-only JSON lines. An append reaches the kernel before the call returns, so it survives the death of the
+ * process at any moment; fdatasync follows in groups behind it, so a power failure may lose the last
+ * milliseconds, whose requests then time out at the MDT. Memory and, after compaction, disk are bounded by the number
+ * of items that have not ended.
+ */
+export class Journal {
+  readonly #path: string;
+  readonly #events: AgentEmitter;
+  readonly #live = new Map<string, JournalEntry>();
+  #fd: number;
+  #sizeBytes: number;
+  #syncing = false;
+  #dirty = false;
+  #torn = false;
+  #closed = false;
+
+  private constructor(path: string, fd: number, events: AgentEmitter) {
+    this.#path = path;
+    this.#fd = fd;
+    this.#events = events;
+    this.#sizeBytes = fstatSync(fd).size;
+  }
+
+  /**
+   * Opens or creates the journal at `path` and reads what a former process left.
+   * Throws LhsmError when the folder cannot be written. Lines that cannot be read are kept aside in
+   * `<path>.damaged` and counted in `damaged`.
+   */
+  static open(
+    path: string,
+    events: AgentEmitter,
+  ): { journal: Journal; left: JournalEntry[]; damaged: number } {
+    try {
+      mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+      const fd = openSync(path, 'a+', 0o600);
+      const journal = new Journal(path, fd, events);
+      const damaged = journal.#load();
+      journal.#announce('opened');
+      return { journal, left: [...journal.#live.values()], damaged };
+    } catch (error) {
+      throw new LhsmError(`cannot open the journal ${path}: ${(error as Error).message}`, {
+        code: 'JOURNAL',
+        op: 'journal open',
+        hint: 'Make state_dir a folder on a local disk that the daemon may write.',
+        cause: error,
+      });
+    }
+  }
+
+  /** Items that have not ended. */
+  get items(): number {
+    return this.#live.size;
+  }
+
+  get sizeBytes(): number {
+    return this.#sizeBytes;
+  }
+
+  /** Notes items as received; on return they survive the death of the process. */
+  received(entries: readonly Omit<JournalEntry, 'progressed'>[]): void {
+    if (entries.length === 0) return;
+    let text = '';
+    for (const entry of entries) {
+      const kept = { ...entry, progressed: false };
+      this.#live.set(entry.key, kept);
+      text += receivedLine(kept);
+    }
+    this.#append(text);
+  }
+
+  /** Notes that progress is about to be sent for an item. */
+  progressed(key: string): void {
+    const entry = this.#live.get(key);
+    if (!entry || entry.progressed) return;
+    this.#live.set(key, { ...entry, progressed: true });
+    this.#append(line({ t: 'p', c: key }));
+  }
+
+  /** Notes that an item has had its end. */
+  ended(key: string): void {
+    if (!this.#live.delete(key)) return;
+    this.#append(line({ t: 'e', c: key }));
+  }
+
+  /** Syncs what is left and closes the file. */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    fsyncSync(this.#fd);
+    // A group commit under way holds the descriptor: it closes it when it is through.
+    if (!this.#syncing) closeSync(this.#fd);
+  }
+
+  #load(): number {
+    const text = readFileSync(this.#path, 'utf8');
+    const bad: string[] = [];
+    for (const raw of text.split('\n')) {
+      if (raw === '') continue;
+      const parsed = parseLine(raw);
+      if (!parsed) bad.push(raw);
+      else if (parsed.t === 'e') this.#live.delete(parsed.c);
+      else if (parsed.t === 'p') {
+        const entry = this.#live.get(parsed.c);
+        if (entry) this.#live.set(entry.key, { ...entry, progressed: true });
+      } else {
+        this.#live.set(parsed.c, {
+          key: parsed.c,
+          archiveId: parsed.a ?? 0,
+          flags: BigInt(parsed.f ?? '0'),
+          raw: Buffer.from(parsed.raw ?? '', 'base64'),
+          progressed: false,
+        });
+      }
+    }
+    // The last line without its newline is a write that the process's death cut short: nobody saw its item.
+    if (bad.length > 0 && !text.endsWith('\n')) bad.pop();
+    if (bad.length > 0) {
+      const fd = openSync(`${this.#path}.damaged`, 'a', 0o600);
+      writeSync(fd, bad.map((each) => `${each}\n`).join(''));
+      closeSync(fd);
+    }
+    if (text !== '') this.#compact();
+    return bad.length;
+  }
+
+  #append(text: string): void {
+    // After a write that failed half way, the newline ends the torn line, so that only that one is damaged.
+    const bytes = Buffer.from(this.#torn ? `\n${text}` : text);
+    try {
+      this.#torn = true;
+      writeAll(this.#fd, bytes);
+      this.#torn = false;
+    } catch (error) {
+      throw new LhsmError(`cannot write the journal ${this.#path}: ${(error as Error).message}`, {
+        code: 'JOURNAL',
+        op: 'journal append',
+        hint: 'Free space in state_dir; items received meanwhile are lost to a crash, not to the running daemon.',
+        cause: error,
+      });
+    }
+    this.#sizeBytes += bytes.length;
+    this.#dirty = true;
+    this.#sync();
+    if (this.#sizeBytes > COMPACT_BYTES && this.#sizeBytes > this.#live.size * 512) this.#compact();
+  }
+
+  /** One fdatasync at a time; appends that come meanwhile share the next. */
+  #sync(): void {
+    if (this.#syncing || this.#closed) return;
+    this.#syncing = true;
+    this.#dirty = false;
+    const fd = this.#fd;
+    fdatasync(fd, () => {
+      this.#syncing = false;
+      if (this.#closed || fd !== this.#fd) closeSync(fd);
+      if (this.#closed) return;
+      this.#announce('committed');
+      if (this.#dirty) this.#sync();
+    });
+  }
+
+  /** Rewrites the file with the live items only: tmp, fsync, rename, fsync of the folder. */
+  #compact(): void {
+    const temporary = `${this.#path}.tmp`;
+    const fd = openSync(temporary, 'w', 0o600);
+    const text = [...this.#live.values()]
+      .map((entry) => receivedLine(entry) + (entry.progressed ? line({ t: 'p', c: entry.key }) : ''))
+      .join('');
+    writeAll(fd, Buffer.from(text));
+    fsyncSync(fd);
+    renameSync(temporary, this.#path);
+    const folder = openSync(join(this.#path, '..'), 'r');
+    fsyncSync(folder);
+    closeSync(folder);
+    if (!this.#syncing) closeSync(this.#fd);
+    this.#fd = fd;
+    this.#sizeBytes = Buffer.byteLength(text);
+    this.#announce('compacted');
+  }
+
+  #announce(op: JournalEvent['op']): void {
+    this.#events.emit('journal', { op, items: this.#live.size, sizeBytes: this.#sizeBytes });
+  }
+}
+
+/** What tells an item from all others: cookies are unique to one MDT only, so the FID goes with it. */
+export function itemKey(item: { readonly cookie: bigint; readonly fid: Fid }): string {
+  return `0x${item.cookie.toString(16)}${formatFid(item.fid)}`;
+}
+
+const keyPattern = /^0x[0-9a-f]{1,16}\[0x[0-9a-f]{1,16}:0x[0-9a-f]{1,8}:0x[0-9a-f]{1,8}\]$/;
+
+function writeAll(fd: number, bytes: Buffer): void {
+  for (let at = 0; at < bytes.length;) at += writeSync(fd, bytes, at);
+}
+
+function line(value: JournalLine): string {
+  return `${JSON.stringify(value)}\n`;
+}
+
+function receivedLine(entry: JournalEntry): string {
+  return line({
+    t: 'r',
+    c: entry.key,
+    a: entry.archiveId,
+    f: `0x${entry.flags.toString(16)}`,
+    raw: entry.raw.toString('base64'),
+  });
+}
+
+/** A line of the file, or undefined when it is not one. */
+function parseLine(text: string): JournalLine | undefined {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+  if (typeof value !== 'object' || value === null) return undefined;
+  const { t, c, a, f, raw } = value as Record<string, unknown>;
+  if (typeof c !== 'string' || !keyPattern.test(c)) return undefined;
+  if (t === 'e' || t === 'p') return { t, c };
+  if (t !== 'r' || !Number.isInteger(a) || typeof raw !== 'string' || typeof f !== 'string') return undefined;
+  if (!/^0x[0-9a-f]{1,16}$/.test(f)) return undefined;
+  return { t, c, a: a as number, f, raw };
+}

@@ -1,0 +1,197 @@
+// The receiver: drains the kernel's pipe and turns lists into journaled, scheduled actions, cancels included.
+// agent.ts runs one receiver a registration.
+import { CopytoolAction } from '../../native-bindings/constants.js';
+import { hasCode, LhsmError } from '../../native-bindings/errors.js';
+import { formatFid, type ActionItem, type ActionList, type Copytool } from '../../native-bindings/lustre.js';
+import { RequestFlag } from '../../native-bindings/constants.js';
+import { Action, kindOf, STOP_REASONS, type ActionTools, type ReceivedAction } from './action.js';
+import { itemKey, type JournalEntry } from './journal.js';
+import type { Scheduler } from './scheduler.js';
+
+/** Turns what arrives into actions of the scheduler. */
+export class Receiver {
+  readonly #tools: ActionTools;
+  readonly #scheduler: Scheduler;
+  readonly #live = new Map<string, Action>();
+  /** Ends of actions that never ran: unknown cancels and withdrawn actions. */
+  readonly #ending = new Set<Promise<void>>();
+  #refusal: LhsmError | undefined;
+
+  constructor(tools: ActionTools, scheduler: Scheduler) {
+    this.#tools = tools;
+    this.#scheduler = scheduler;
+  }
+
+  /** Received and not ended, in the order of their receipt. */
+  actions(): Iterable<Action> {
+    return this.#live.values();
+  }
+
+  /**
+   * Receives until `signal` aborts. Rejects with LhsmError ESHUTDOWN when the file system is going away, and with
+   * whatever else the library says that trying again does not mend.
+   */
+  async receive(copytool: Copytool, signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      let lists: ActionList[];
+      try {
+        lists = await copytool.receive(signal);
+      } catch (error) {
+        if (!hasCode(error, 'EPROTO')) throw error;
+        // A message that the library itself could not make sense of; the next one may be good.
+        this.#malformed(0, 0, (error as Error).message);
+        continue;
+      }
+      for (const list of lists) this.accept(list);
+    }
+  }
+
+  /** From now on, what arrives is ended with this error at once. */
+  refuse(reason: LhsmError): void {
+    this.#refusal = reason;
+  }
+
+  /** Takes one decoded list in. */
+  accept(list: ActionList): void {
+    if (list.malformed !== undefined) this.#malformed(list.archiveId, list.items.length, list.malformed);
+    const blocking = (list.flags & RequestFlag.BLOCKING) !== 0n;
+    const counts = new Map<ReturnType<typeof kindOf>, number>();
+    for (const item of list.items)
+      counts.set(kindOf(item.action), (counts.get(kindOf(item.action)) ?? 0) + 1);
+    for (const [kind, count] of counts) {
+      this.#tools.events.emit('received', { archiveId: list.archiveId, kind, count, blocking });
+    }
+    const receivedAtMs = performance.now();
+    // A cookie that is already in hand (the MDT sends again after a restart, say) has its end coming.
+    const fresh = list.items.filter(
+      (item) => item.action !== CopytoolAction.CANCEL && !this.#live.has(itemKey(item)),
+    );
+    this.#journal(fresh, list);
+    for (const item of fresh) {
+      this.#submit({ item, archiveId: list.archiveId, flags: list.flags, receivedAtMs });
+    }
+    for (const item of list.items) {
+      if (item.action === CopytoolAction.CANCEL) this.#cancel(item, list, receivedAtMs);
+    }
+  }
+
+  /** Takes up what a dead process left. `decode` reads ActionItem.raw. */
+  recover(entries: readonly JournalEntry[], decode: (raw: Buffer) => ActionItem): void {
+    for (const { key, raw, archiveId, flags, progressed } of entries) {
+      let item: ActionItem;
+      try {
+        item = decode(raw);
+      } catch (error) {
+        this.#tools.log.error(
+          { key, err: error },
+          'the journal holds an item that cannot be read: left alone',
+        );
+        this.#tools.journal.ended(key);
+        continue;
+      }
+      this.#submit({ item, archiveId, flags, receivedAtMs: performance.now(), recovered: { progressed } });
+    }
+  }
+
+  /** Ends all that is queued and stops all that runs; resolves when each has had its end. */
+  async stopAll(reason: LhsmError): Promise<void> {
+    for (const action of [...this.#live.values()]) {
+      if (this.#scheduler.withdraw(action.key)) this.#end(action, reason);
+      else action.stop(reason);
+    }
+    await this.settled();
+  }
+
+  /**
+   * Makes the registration unused, so that it can be replaced: nothing starts, what runs may finish until
+   * `graceMs` have passed and is then ended with `reason`. What is queued stays, but for what had begun early.
+   * `resume` of the scheduler lets it go on.
+   */
+  async quiesce(graceMs: number, reason: LhsmError): Promise<void> {
+    const timer = setTimeout(() => {
+      for (const action of this.#live.values()) action.stop(reason);
+    }, graceMs);
+    try {
+      await this.#scheduler.pause();
+    } finally {
+      clearTimeout(timer);
+    }
+    for (const action of [...this.#live.values()]) {
+      if (action.begun && this.#scheduler.withdraw(action.key)) this.#end(action, reason);
+    }
+    while (this.#ending.size > 0) await Promise.all(this.#ending);
+  }
+
+  /** Resolves when nothing is queued, running or being ended. */
+  async settled(): Promise<void> {
+    await this.#scheduler.idle();
+    while (this.#ending.size > 0) await Promise.all(this.#ending);
+  }
+
+  #submit(received: ReceivedAction): void {
+    const action = new Action(received, this.#tools);
+    this.#live.set(action.key, action);
+    if (this.#refusal) {
+      this.#end(action, this.#refusal);
+      return;
+    }
+    this.#tools.events.emit('queued', { kind: action.kind, lane: action.lane });
+    this.#scheduler.submit({
+      key: action.key,
+      fid: action.fid,
+      lane: action.lane,
+      blocking: action.blocking,
+      receivedAtMs: action.receivedAtMs,
+      run: async () => {
+        await action.run();
+        this.#live.delete(action.key);
+      },
+    });
+  }
+
+  #cancel(item: ActionItem, list: ActionList, receivedAtMs: number): void {
+    const action = this.#live.get(itemKey(item));
+    this.#tools.log.info(
+      { fid: formatFid(item.fid), cookie: `0x${item.cookie.toString(16)}`, known: action !== undefined },
+      'cancel received',
+    );
+    if (!action) {
+      // Left by a dead process: answering with the item as received clears it at the MDT.
+      const received = { item, archiveId: list.archiveId, flags: list.flags, receivedAtMs };
+      this.#end(new Action(received, this.#tools), STOP_REASONS.canceled());
+    } else if (this.#scheduler.withdraw(action.key)) {
+      this.#end(action, STOP_REASONS.canceled());
+    } else {
+      action.stop(STOP_REASONS.canceled());
+    }
+  }
+
+  #end(action: Action, reason: LhsmError): void {
+    const ending = action.endUnstarted(reason).finally(() => {
+      this.#ending.delete(ending);
+      if (this.#live.get(action.key) === action) this.#live.delete(action.key);
+    });
+    this.#ending.add(ending);
+  }
+
+  #journal(items: readonly ActionItem[], list: ActionList): void {
+    try {
+      this.#tools.journal.received(
+        items.map((item) => ({
+          key: itemKey(item),
+          raw: item.raw,
+          archiveId: list.archiveId,
+          flags: list.flags,
+        })),
+      );
+    } catch (error) {
+      // A reader may be waiting: go on without the safety net rather than not at all.
+      this.#tools.log.error({ err: error }, 'items received without a note in the journal');
+    }
+  }
+
+  #malformed(archiveId: number, decoded: number, reason: string): void {
+    this.#tools.log.error({ archive_id: archiveId, decoded, reason }, 'a receive buffer does not decode');
+    this.#tools.events.emit('malformed', { archiveId, decoded, reason });
+  }
+}

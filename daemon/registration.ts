@@ -1,0 +1,163 @@
+// The registration with the coordinator: made with patience, kept, made anew when the operator asks or the file
+// system dropped it. agent.ts owns one; actions ask it for the copytool in force.
+import type { Logger } from 'pino';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { describeError, hasCode, LhsmError } from '../native-bindings/errors.js';
+import type { Copytool, Lustre } from '../native-bindings/lustre.js';
+import type { AgentEmitter, UnregisteredEvent } from './events.js';
+import { STOP_REASONS } from './hsm/action.js';
+import type { Receiver } from './hsm/receiver.js';
+import type { Scheduler } from './hsm/scheduler.js';
+
+export interface RegistrationOptions {
+  readonly mount: string;
+  /** Empty for every archive. */
+  readonly archiveIds: readonly number[];
+  readonly lustre: Lustre;
+  readonly receiver: Receiver;
+  readonly scheduler: Scheduler;
+  readonly events: AgentEmitter;
+  readonly log: Logger;
+  readonly graceMs: () => number;
+  /** Aborts when the daemon stops: no new registration is tried for then. */
+  readonly stopping: AbortSignal;
+  /** Whether the mount is still the file system that it was. */
+  readonly stillMounted: () => Promise<boolean>;
+  /** The file system is gone (undefined) or the pipe cannot be read any more. */
+  readonly onOver: (error: LhsmError | undefined) => void;
+}
+
+const RETRY_MIN_MS = 1000;
+const RETRY_MAX_MS = 30_000;
+
+export class Registration {
+  readonly #options: RegistrationOptions;
+  #copytool: Copytool | undefined;
+  #receiving: { readonly stop: AbortController; readonly done: Promise<void> } | undefined;
+  #renewing: Promise<void> | undefined;
+  #everRegistered = false;
+
+  constructor(options: RegistrationOptions) {
+    this.#options = options;
+  }
+
+  get registered(): boolean {
+    return this.#copytool !== undefined;
+  }
+
+  /** The copytool in force. Throws LhsmError ENOTCONN between two registrations. */
+  get copytool(): Copytool {
+    if (!this.#copytool) {
+      throw new LhsmError(`not registered as copytool of ${this.#options.mount}`, {
+        code: 'NOT_REGISTERED',
+        op: 'registration',
+        errno: 107,
+        retryable: true,
+      });
+    }
+    return this.#copytool;
+  }
+
+  /**
+   * Registers; receives nothing yet. Tries again for as long as the coordinator is shut down (ENXIO) or
+   * the MDT does not answer; rejects with what no waiting mends, or when the daemon stops.
+   */
+  async register(): Promise<void> {
+    const { lustre, mount, archiveIds, events, log, stopping } = this.#options;
+    for (let delayMs = RETRY_MIN_MS; ; delayMs = Math.min(delayMs * 2, RETRY_MAX_MS)) {
+      stopping.throwIfAborted();
+      try {
+        this.#copytool = await lustre.register(mount, archiveIds);
+        events.emit('registered', { archiveIds, again: this.#everRegistered });
+        this.#everRegistered = true;
+        log.info({ mount, archive_ids: archiveIds }, 'registered with the coordinator');
+        return;
+      } catch (error) {
+        if (!['ENXIO', 'EAGAIN', 'ETIMEDOUT', 'ENOTCONN'].some((code) => hasCode(error, code))) throw error;
+        log.warn({ err: error, next_try_ms: delayMs }, `cannot register yet: ${describeError(error)}`);
+        await sleep(delayMs, undefined, { signal: stopping });
+      }
+    }
+  }
+
+  /** Starts to receive from the copytool in force. */
+  receive(): void {
+    const stop = new AbortController();
+    const done = this.#options.receiver.receive(this.copytool, stop.signal).catch((error: unknown) => {
+      // Not awaited: renewing and ending wait for this very promise.
+      void this.#lost(error);
+    });
+    this.#receiving = { stop, done };
+  }
+
+  /** Registers anew: actions that run may finish within the grace time, queued ones stay. */
+  renew(): Promise<void> {
+    this.#renewing ??= this.#renew().finally(() => {
+      this.#renewing = undefined;
+    });
+    return this.#renewing;
+  }
+
+  async #renew(): Promise<void> {
+    const { receiver, scheduler, graceMs } = this.#options;
+    await receiver.quiesce(graceMs(), STOP_REASONS.reregister());
+    await this.unregister('reregister');
+    await this.register();
+    this.receive();
+    scheduler.resume();
+  }
+
+  /** Resolves when no renewal is under way. */
+  async settled(): Promise<void> {
+    await this.#renewing?.catch(() => undefined);
+  }
+
+  /** Ends receiving and the registration. Nothing may be in flight. Never rejects. */
+  async unregister(reason: UnregisteredEvent['reason']): Promise<void> {
+    const { events, log, mount } = this.#options;
+    this.#receiving?.stop.abort();
+    await this.#receiving?.done;
+    this.#receiving = undefined;
+    const copytool = this.#copytool;
+    if (!copytool) return;
+    this.#copytool = undefined;
+    try {
+      await copytool.unregister();
+    } catch (error) {
+      log.warn(
+        { err: error },
+        'unregistering did not go well; the MDT drops the agent when the process ends',
+      );
+    }
+    events.emit('unregistered', { reason });
+    log.info({ mount, reason }, 'unregistered');
+  }
+
+  /** The pipe gave an error: the file system went away, or somebody else ended our registration. */
+  async #lost(error: unknown): Promise<void> {
+    const { log, stillMounted, onOver, mount } = this.#options;
+    const known =
+      error instanceof LhsmError
+        ? error
+        : new LhsmError(`cannot receive from the coordinator: ${String(error)}`, {
+            code: 'RECEIVE',
+            op: 'llapi_hsm_copytool_recv',
+            cause: error,
+          });
+    if (!hasCode(error, 'ESHUTDOWN')) {
+      onOver(known);
+      return;
+    }
+    if (!(await stillMounted())) {
+      log.info({ mount }, 'the file system is gone');
+      onOver(undefined);
+      return;
+    }
+    log.warn({ mount, err: error }, 'the registration was ended from outside; registering anew');
+    try {
+      await this.renew();
+    } catch (renewError) {
+      onOver(renewError instanceof LhsmError ? renewError : known);
+    }
+  }
+}
