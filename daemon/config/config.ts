@@ -34,6 +34,12 @@ export interface ArchiveConfig {
   readonly credential: CredentialConfig;
 }
 
+/** `auto`: journald when systemd reads the output, else json. */
+export interface LogConfig {
+  readonly level: string;
+  readonly format: 'auto' | 'json' | 'pretty' | 'journald';
+}
+
 export interface Config {
   readonly mount: string;
   readonly library: string;
@@ -42,7 +48,7 @@ export interface Config {
   /** Holds the admin socket, one folder a mount. */
   readonly runDir: string;
   readonly archives: readonly ArchiveConfig[];
-  readonly log: { readonly level: string; readonly format: 'json' | 'pretty' | 'journald' };
+  readonly log: LogConfig;
   readonly http: { readonly listen: string | undefined };
   readonly scheduler: {
     /** Actions in flight at once. */

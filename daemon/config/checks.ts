@@ -1,0 +1,185 @@
+// What no single key can say: checks of keys against each other. load.ts calls them on whatever parts of the
+// configuration are well-formed, so that everything wrong is said at once.
+import type { Problem } from './problems.js';
+import type { FileArchive, FileConfig } from './schema.js';
+
+/** The parts that are well-formed; archives keep their position in the file. */
+export interface Parts {
+  readonly config: Partial<Omit<FileConfig, 'archive'>>;
+  readonly archives: readonly { readonly at: number; readonly archive: FileArchive }[];
+}
+
+/** `/a//b/` → `a/b/`; empty stays empty. */
+export function normalisePrefix(prefix: string): string {
+  const trimmed = prefix.replaceAll(/^\/+|\/+$/g, '');
+  return trimmed === '' ? '' : `${trimmed}/`;
+}
+
+const containerName = /^(?:\$root|\$web|[a-z0-9](?:-?[a-z0-9]){2,62})$/;
+const loopback = /^(?:localhost|127(?:\.\d+){3}|\[::1\])$/;
+
+const parseUrl = (text: string): URL | undefined => (URL.canParse(text) ? new URL(text) : undefined);
+
+/** What is wrong with a container's address; undefined when nothing is. */
+export function containerProblem(archive: FileArchive): Omit<Problem, 'path'> | undefined {
+  const { container, credential } = archive;
+  if (!container.includes('://')) {
+    if (credential.type !== 'connection-string') {
+      return {
+        message: 'is not a URL',
+        hint: 'Write https://<account>.blob.core.windows.net/<container>; a bare name goes with a connection string only.',
+      };
+    }
+    return containerName.test(container) ? undefined : badName(container);
+  }
+  const url = parseUrl(container);
+  if (!url) return { message: 'is not a URL that can be read' };
+  // Never show the query or the user part: it may be a secret.
+  if (url.search !== '' || url.hash !== '' || url.username !== '' || url.password !== '') {
+    return {
+      message: 'carries more than an address',
+      hint: 'Put a SAS into a file, and credential = { type = "sas", file = "…" }.',
+    };
+  }
+  if (url.protocol !== 'https:' && !(url.protocol === 'http:' && loopback.test(url.hostname))) {
+    return { message: 'is not an https URL', hint: 'http is taken for a loopback address only (Azurite).' };
+  }
+  const name = url.pathname.split('/').filter(Boolean).at(-1);
+  if (name === undefined) return { message: 'names no container', hint: 'Add /<container> to the URL.' };
+  return containerName.test(name) ? undefined : badName(name);
+}
+
+function badName(name: string): Omit<Problem, 'path'> {
+  return {
+    message: `has no valid container name${/^[\w$.-]{1,80}$/.test(name) ? `: ${name}` : ''}`,
+    hint: 'A container has 3 to 63 lower-case letters, digits and single hyphens.',
+  };
+}
+
+function prefixProblem(prefix: string): string | undefined {
+  const names = normalisePrefix(prefix).split('/').slice(0, -1);
+  if (names.some((name) => name === '' || name === '.' || name === '..')) {
+    return 'has an empty, `.` or `..` part';
+  }
+  // eslint-disable-next-line no-control-regex -- control characters are what this is about
+  return /[\u0000-\u001f\u007f]/.test(prefix) ? 'has a control character' : undefined;
+}
+
+function* archiveProblems(archives: Parts['archives']): Iterable<Problem> {
+  for (const { at, archive } of archives) {
+    const bad = containerProblem(archive);
+    if (bad) {
+      const path = ['archive', at, 'container'];
+      yield { ...bad, path, message: `archive[${at + 1}].container ${bad.message}` };
+    }
+    const badPrefix = prefixProblem(archive.prefix);
+    if (badPrefix !== undefined) {
+      yield { path: ['archive', at, 'prefix'], message: `archive[${at + 1}].prefix ${badPrefix}` };
+    }
+    const { credential } = archive;
+    if ('file' in credential && credential.file.includes('/') && !credential.file.startsWith('/')) {
+      yield {
+        path: ['archive', at, 'credential', 'file'],
+        message: `archive[${at + 1}].credential.file is a relative path`,
+        hint: 'Write an absolute path, or the bare name of a systemd credential.',
+      };
+    }
+  }
+  for (const [index, { at, archive }] of archives.entries()) {
+    for (const before of archives.slice(0, index)) {
+      if (before.archive.id === archive.id) {
+        yield {
+          path: ['archive', at, 'id'],
+          message: `archive[${at + 1}].id ${archive.id} is that of archive[${before.at + 1}], too`,
+          hint: 'Give each archive an id of its own.',
+        };
+      }
+      const [a, b] = [normalisePrefix(archive.prefix), normalisePrefix(before.archive.prefix)];
+      if (sameContainer(archive, before.archive) && (a.startsWith(b) || b.startsWith(a))) {
+        yield {
+          path: ['archive', at, 'prefix'],
+          message: `archive[${at + 1}] and archive[${before.at + 1}] overlap: one container, and one prefix holds the other`,
+          hint: 'Give them different containers, or prefixes of which none begins with another.',
+        };
+      }
+    }
+  }
+}
+
+function sameContainer(a: FileArchive, b: FileArchive): boolean {
+  if (a.container.includes('://') !== b.container.includes('://')) return false;
+  // Bare names are in whatever account the connection string names: the same file, the same account.
+  if (!a.container.includes('://')) {
+    const files = [a, b].map(({ credential }) => ('file' in credential ? credential.file : undefined));
+    return a.container === b.container && files[0] === files[1];
+  }
+  const plain = ({ container }: FileArchive): string =>
+    parseUrl(container)?.href.replace(/\/+$/, '') ?? container;
+  return plain(a) === plain(b);
+}
+
+function listenProblem(listen: string): boolean {
+  if (listen === 'off') return false;
+  const [, port] = /^(?:\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):(\d{1,5})$/.exec(listen) ?? [];
+  return port === undefined || Number(port) > 65_535;
+}
+
+/** Everything that contradicts itself. */
+export function* crossProblems({ config, archives }: Parts): Iterable<Problem> {
+  yield* archiveProblems(archives);
+  const { scheduler, hsm, transfer, http, mount } = config;
+  if (scheduler && scheduler.restore_reserved >= scheduler.max_actions) {
+    yield {
+      path: ['scheduler', 'restore_reserved'],
+      message: `scheduler.restore_reserved (${scheduler.restore_reserved}) must be below scheduler.max_actions (${scheduler.max_actions})`,
+      hint: 'Otherwise nothing could ever be archived.',
+    };
+  }
+  if (hsm && hsm.heartbeat_s >= hsm.active_request_timeout_s / 2) {
+    yield {
+      path: ['hsm', 'heartbeat_s'],
+      message: `hsm.heartbeat_s (${hsm.heartbeat_s}) must be below half of hsm.active_request_timeout_s (${hsm.active_request_timeout_s})`,
+      hint: 'Otherwise one late heartbeat would cost an action.',
+    };
+  }
+  if (hsm && hsm.restore_first_progress_s >= hsm.active_request_timeout_s) {
+    yield {
+      path: ['hsm', 'restore_first_progress_s'],
+      message: `hsm.restore_first_progress_s (${hsm.restore_first_progress_s}) must be below hsm.active_request_timeout_s (${hsm.active_request_timeout_s})`,
+      hint: 'Otherwise the coordinator would give every long restore up.',
+    };
+  }
+  if (transfer) {
+    const needed = transfer.block_size_mib * transfer.ranges_per_file;
+    if (transfer.max_buffer_mib < needed) {
+      yield {
+        path: ['transfer', 'max_buffer_mib'],
+        message: `transfer.max_buffer_mib (${transfer.max_buffer_mib}) must be at least transfer.block_size_mib × transfer.ranges_per_file (${needed})`,
+        hint: 'One file alone needs that much.',
+      };
+    }
+    if (transfer.put_blob_max_mib > transfer.max_buffer_mib) {
+      yield {
+        path: ['transfer', 'put_blob_max_mib'],
+        message: `transfer.put_blob_max_mib (${transfer.put_blob_max_mib}) must not exceed transfer.max_buffer_mib (${transfer.max_buffer_mib})`,
+      };
+    }
+  }
+  if (http && listenProblem(http.listen)) {
+    yield {
+      path: ['http', 'listen'],
+      message: 'http.listen is not host:port',
+      hint: 'For example "127.0.0.1:9464", "[::1]:9464", or "off".',
+    };
+  }
+  for (const key of ['state_dir', 'run_dir'] as const) {
+    const dir = config[key];
+    if (mount !== undefined && dir !== undefined && `${dir}/`.startsWith(`${mount.replace(/\/+$/, '')}/`)) {
+      yield {
+        path: [key],
+        message: `${key} lies on the file system that is served`,
+        hint: 'Keep it on a local disk: the daemon needs it when Lustre does not answer.',
+      };
+    }
+  }
+}
