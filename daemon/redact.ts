@@ -1,0 +1,41 @@
+// Takes secrets out of text before it leaves the process: log lines, admin API, errors for people.
+// It knows secrets by their shape, so it also catches those that an SDK's message quotes.
+
+const HIDDEN = '[redacted]';
+
+const patterns: readonly [RegExp, string][] = [
+  // A SAS, in a URL or alone; `sig` may be escaped within JSON or another URL.
+  [/([?&;"' ]|%3[Ff]|%26|\\u0026|^)(sig|skoid|sktid)(=|%3[Dd])[^&\s"'<>\\;,)]+/g, `$1$2$3${HIDDEN}`],
+  // Connection strings, query strings and headers.
+  [
+    /\b(AccountKey|SharedAccessKey|SharedAccessSignature|client_secret|client_assertion|access_token|refresh_token|password)\s*=\s*[^;\s"'<>\\]+/gi,
+    `$1=${HIDDEN}`,
+  ],
+  [/\b(Bearer)\s+[\w.~+/=-]{8,}/gi, `$1 ${HIDDEN}`],
+  [/\b(SharedKey(?:Lite)?\s+[\w-]+:)[\w+/=]+/g, `$1${HIDDEN}`],
+  // JSON Web Tokens, and account keys (64 bytes in base64) wherever they stand.
+  [/\beyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]*/g, HIDDEN],
+  [/(?<![A-Za-z0-9+/])[A-Za-z0-9+/]{86}==/g, HIDDEN],
+];
+
+/** The text with every secret replaced that can be recognised. */
+export function redact(text: string): string {
+  let clean = text;
+  for (const [pattern, replacement] of patterns) clean = clean.replaceAll(pattern, replacement);
+  return clean;
+}
+
+const secretName =
+  /^(?:authorization|x-ms-copy-source-authorization|account-?key|sas|sas-?token|signature|sig|secret|client-?secret|password|connection-?string|access-?token|token)$/;
+
+/** Whether the value under this name must not be shown, whatever it is. */
+export function isSecretName(name: string): boolean {
+  return secretName.test(
+    name
+      .replaceAll('_', '-')
+      .replaceAll(/([a-z])([A-Z])/g, '$1-$2')
+      .toLowerCase(),
+  );
+}
+
+export { HIDDEN as REDACTED };
