@@ -1,0 +1,149 @@
+// What a file remembers of its blob (two xattrs), and the times of the file around each change of them.
+// archive.ts, restore.ts and remove.ts read it; archive.ts and remove.ts change it through FileRecord.
+import type { BigIntStats } from 'node:fs';
+import { describeError, hasCode } from '../../native-bindings/errors.js';
+import { formatBlobXattr, parseBlobXattr, type BlobReference } from '../blobs/names.js';
+import { statDescriptor } from './descriptors.js';
+import { BLOB_XATTR, ETAG_XATTR } from './mover.js';
+import type { Lustre } from '../../native-bindings/lustre.js';
+import type { ArchiveContainer } from '../blobs/archive-container.js';
+
+/** A file's two xattrs. */
+export interface Memory {
+  /** BLOB_XATTR as it is; undefined when there is none. */
+  readonly value: Buffer | undefined;
+  /** The blob's name, when it is in this archive's container. */
+  readonly name: string | undefined;
+  /** The blob, when it is in another container. */
+  readonly elsewhere: BlobReference | undefined;
+  /** What is wrong with BLOB_XATTR; undefined when all is well. */
+  readonly unreadable: Error | undefined;
+  /** ETAG_XATTR; undefined when absent or empty. */
+  readonly pin: string | undefined;
+}
+
+/** Reads both xattrs. Rejects with LhsmError as Lustre.getXattr does; a value that makes no sense is told, not thrown. */
+export async function recall(lustre: Lustre, fd: number, container: ArchiveContainer): Promise<Memory> {
+  const value = await lustre.getXattr(fd, BLOB_XATTR);
+  const etag = (await lustre.getXattr(fd, ETAG_XATTR))?.toString('utf8').replace(/\0$/, '').trim();
+  const pin = etag === '' ? undefined : etag;
+  const nothing = { value, name: undefined, elsewhere: undefined, unreadable: undefined, pin };
+  if (value === undefined) return nothing;
+  try {
+    const reference = parseBlobXattr(value, container);
+    if (reference.container === container.container) return { ...nothing, name: reference.name };
+    return { ...nothing, elsewhere: reference };
+  } catch (error) {
+    return { ...nothing, unreadable: error instanceof Error ? error : new Error(String(error)) };
+  }
+}
+
+/**
+ * Changes a file's memory and puts its times back afterwards: setting an xattr moves ctime. A change of ctime that
+ * is not ours, a chmod in the middle of an archive say, is kept.
+ */
+export class FileRecord {
+  readonly #lustre: Lustre;
+  readonly #fd: number;
+  readonly #container: ArchiveContainer;
+  readonly #memory: Memory;
+  /** What atime and mtime are put back to. */
+  readonly #before: BigIntStats;
+  /** What ctime is put back to. */
+  #ctimeNs: bigint;
+  /** The attributes right after our last write; undefined until the first. */
+  #written: BigIntStats | undefined;
+  #claimed = false;
+
+  /** `before` are the file's attributes before anything was done to it. */
+  constructor(lustre: Lustre, fd: number, container: ArchiveContainer, memory: Memory, before: BigIntStats) {
+    this.#lustre = lustre;
+    this.#fd = fd;
+    this.#container = container;
+    this.#memory = memory;
+    this.#before = before;
+    this.#ctimeNs = before.ctimeNs;
+  }
+
+  /**
+   * Remembers this name before a byte is uploaded: from then on no other file's archive takes the blob for an
+   * orphan, however soon the daemon dies. A pin that belongs to another blob goes first.
+   */
+  async claim(name: string): Promise<void> {
+    const value = formatBlobXattr({ container: this.#container.container, name });
+    const current = this.#claimed ? undefined : this.#memory.value;
+    if (current?.equals(value)) return;
+    const dropsPin = !this.#claimed && this.#memory.pin !== undefined && this.#memory.name !== name;
+    this.#claimed = true;
+    await this.#write(async () => {
+      if (dropsPin) await this.#lustre.removeXattr(this.#fd, ETAG_XATTR);
+      await this.#lustre.setXattr(this.#fd, BLOB_XATTR, value);
+    });
+  }
+
+  /** Puts the memory back as it was before `claim`, for an archive that committed nothing. */
+  async unclaim(): Promise<void> {
+    if (!this.#claimed) return;
+    const { value, pin } = this.#memory;
+    await this.#write(async () => {
+      if (value) await this.#lustre.setXattr(this.#fd, BLOB_XATTR, value);
+      else await this.#lustre.removeXattr(this.#fd, BLOB_XATTR);
+      if (pin !== undefined) await this.#lustre.setXattr(this.#fd, ETAG_XATTR, Buffer.from(pin));
+    });
+  }
+
+  /** Remembers the version that the file's content is now. */
+  async pin(etag: string): Promise<void> {
+    await this.#write(() => this.#lustre.setXattr(this.#fd, ETAG_XATTR, Buffer.from(etag)));
+  }
+
+  /** Forgets the blob. */
+  async forget(): Promise<void> {
+    if (this.#memory.value === undefined && this.#memory.pin === undefined) return;
+    await this.#write(async () => {
+      await removeIfThere(this.#lustre, this.#fd, ETAG_XATTR);
+      await removeIfThere(this.#lustre, this.#fd, BLOB_XATTR);
+    });
+  }
+
+  /**
+   * Puts atime, mtime and ctime back as they were, unless the file was written or touched meanwhile. Answers why it
+   * did not, undefined when all is as it was. Never rejects: times are not worth an action.
+   *
+   * Never for a file whose restore is under way: LL_IOC_FUTIMES_3 waits for the layout, which the coordinator holds
+   * until that very restore ends.
+   */
+  async putTimesBack(): Promise<string | undefined> {
+    const now = this.#written;
+    if (now === undefined) return undefined;
+    if (now.mtimeNs !== this.#before.mtimeNs) return 'times left as they are: the file was written meanwhile';
+    try {
+      await this.#lustre.setTimes(this.#fd, {
+        atimeNs: this.#before.atimeNs,
+        mtimeNs: this.#before.mtimeNs,
+        ctimeNs: this.#ctimeNs,
+      });
+      return undefined;
+    } catch (error) {
+      return `times not put back: ${describeError(error)}`;
+    }
+  }
+
+  async #write(change: () => Promise<void>): Promise<void> {
+    const { ctimeNs } = await statDescriptor(this.#fd);
+    if (ctimeNs !== this.#written?.ctimeNs) this.#ctimeNs = ctimeNs;
+    try {
+      await change();
+    } finally {
+      this.#written = await statDescriptor(this.#fd);
+    }
+  }
+}
+
+async function removeIfThere(lustre: Lustre, fd: number, name: string): Promise<void> {
+  try {
+    await lustre.removeXattr(fd, name);
+  } catch (error) {
+    if (!hasCode(error, 'ENODATA')) throw error;
+  }
+}

@@ -1,0 +1,219 @@
+// Restores one file: the content of the version it is pinned to, into the new data file that the MDT swaps in.
+// hsm/action.ts calls it between begin and end. The rules are in docs/decisions/movers.md.
+import { LhsmError, errnoNumber, hasCode, type LhsmErrorOptions } from '../../native-bindings/errors.js';
+import { formatFid } from '../../native-bindings/lustre.js';
+import { SPARSE_METADATA } from './archive.js';
+import { isDirectoryStub, namedOwner, quotedEtag, sameEtag, sameFid } from './collision.js';
+import { notARegularFile, statDescriptor, truncateDescriptor, withFile } from './descriptors.js';
+import { recall, type Memory } from './file-record.js';
+import { namesToTry } from './file-names.js';
+import { fileSystemId } from './file-system-id.js';
+import { ETAG_XATTR, type Mover, type MoverJob, type MoverOutcome, type MoverTools } from './mover.js';
+import { askOwner } from './ownership.js';
+import type { BlobHeaders } from '../blob.js';
+import type { Fid } from '../../native-bindings/lustre.js';
+
+/** What the steps of one restore share. */
+interface Restoring {
+  readonly job: MoverJob;
+  readonly tools: MoverTools;
+  readonly signal: AbortSignal;
+  /** Open on the released file, for its attributes only: reading it would wait for this very restore. */
+  readonly stub: number;
+  readonly sizeBytes: bigint;
+  readonly memory: Memory;
+  readonly fileSystem: string;
+}
+
+/** Restores `job.item.fid` into `job.fd`. See docs/decisions/movers.md for every refusal. */
+export const restore: Mover = async (job, tools, signal) => {
+  signal.throwIfAborted();
+  if (job.item.data.length > 0) {
+    job.log.debug({ dataBytes: job.item.data.length }, 'restore: the request carries data, not used');
+  }
+  return withFile(tools.lustre, tools.mount, job.item.fid, async (stub) => {
+    const stat = await statDescriptor(stub);
+    if (!stat.isFile()) throw notARegularFile(job.item.fid, 'restore');
+    const memory = await recall(tools.lustre, stub, job.container);
+    const fileSystem = await fileSystemId(tools.lustre, tools.mount);
+    signal.throwIfAborted();
+    return restoreInto({ job, tools, signal, stub, sizeBytes: stat.size, memory, fileSystem });
+  });
+};
+
+async function restoreInto(restoring: Restoring): Promise<MoverOutcome> {
+  const { job, tools, signal, stub, sizeBytes, memory } = restoring;
+  const notes: string[] = [];
+  const { name, headers } = await fetchContent(restoring);
+  signal.throwIfAborted();
+  // The engine writes content; holes at the end, and a file of no bytes at all, are the size alone.
+  await truncateDescriptor(job.fd, sizeBytes);
+  if (memory.name === name && memory.pin !== undefined && !sameEtag(memory.pin, headers.etag)) {
+    // ctime moves with it and stays: putting times back waits for the layout that this restore holds.
+    await tools.lustre.setXattr(stub, ETAG_XATTR, Buffer.from(headers.etag));
+    notes.push(`took the changed version ${headers.etag} for the pinned ${memory.pin}`);
+  }
+  signal.throwIfAborted();
+  return { blob: name, sizeBytes, ...(notes.length > 0 ? { notes } : {}) };
+}
+
+interface Fetched {
+  readonly name: string;
+  readonly headers: BlobHeaders;
+}
+
+/** Downloads from the remembered blob, or else from the first that is there of those the file's names lead to. */
+async function fetchContent(restoring: Restoring): Promise<Fetched> {
+  const { job, tools, memory } = restoring;
+  if (memory.unreadable !== undefined) throw memory.unreadable;
+  if (memory.elsewhere) throw otherContainer(job, memory.elsewhere.container);
+  if (memory.name !== undefined) return fetchFrom(restoring, memory.name);
+  let missing: Error | undefined;
+  for await (const name of namesToTry(tools, job.container, job.item.fid)) {
+    try {
+      return await fetchFrom(restoring, name);
+    } catch (error) {
+      if (!(error instanceof LhsmError) || error.code !== 'BLOB_MISSING') throw error;
+      missing ??= error;
+    }
+  }
+  throw missing ?? nameless(job);
+}
+
+async function fetchFrom(restoring: Restoring, name: string): Promise<Fetched> {
+  const { job, tools, memory } = restoring;
+  const pinned = tools.policy.restoreChanged === 'fail' ? memory.pin : undefined;
+  try {
+    const headers = await download(restoring, name, pinned, false);
+    return { name, headers };
+  } catch (error) {
+    if (!(error instanceof OwnerUnknown)) throw explained(error, job, name);
+    // Only now, and only for a blob that names another file: the usual restore is one request.
+    await refuseOthersBlob(restoring, name, error.owner);
+    try {
+      const headers = await download(restoring, name, error.etag, true);
+      return { name, headers };
+    } catch (again) {
+      throw explained(again, job, name);
+    }
+  }
+}
+
+function download(
+  restoring: Restoring,
+  name: string,
+  ifMatch: string | undefined,
+  ownerChecked: boolean,
+): Promise<BlobHeaders> {
+  const { job, tools, signal, sizeBytes, memory } = restoring;
+  signal.throwIfAborted();
+  return tools.transfer.download(
+    {
+      blob: job.container.location(name),
+      fd: job.fd,
+      sizeBytes: Number(sizeBytes),
+      ...(ifMatch === undefined ? {} : { ifMatch: quotedEtag(ifMatch) }),
+      keepHoles: (headers) => headers.metadata[SPARSE_METADATA] === '1',
+      accept: (headers) => {
+        refuseUnfit(headers, name, restoring);
+        if (ownerChecked || sameEtag(memory.pin, headers.etag)) return;
+        const owner = namedOwner(headers.metadata, restoring.fileSystem);
+        if (owner && !sameFid(owner.fid, job.item.fid)) throw new OwnerUnknown(owner.fid, headers.etag);
+      },
+      counters: job.counters,
+    },
+    signal,
+  );
+}
+
+/** Thrown by `accept`, which cannot wait: the blob names another file, and nobody has asked yet whether it lives. */
+class OwnerUnknown extends Error {
+  constructor(
+    readonly owner: Fid,
+    readonly etag: string,
+  ) {
+    super('the owner of the blob is to be looked at first');
+  }
+}
+
+/** Rejects with code BLOB_OF_OTHER_FILE when the other file that the blob names lives and claims it. */
+async function refuseOthersBlob({ job, tools, signal }: Restoring, name: string, owner: Fid): Promise<void> {
+  const word = await askOwner(tools, job.container, name, owner);
+  signal.throwIfAborted();
+  if (word === 'no') return;
+  throw new LhsmError(
+    `The blob ${name} holds the content of ${formatFid(owner)}, not of ${formatFid(job.item.fid)}.`,
+    {
+      code: 'BLOB_OF_OTHER_FILE',
+      op: 'restore',
+      errno: errnoNumber('ENOENT'),
+      hint: `The file has lost the name of its blob: set its xattr trusted.lhsm_uuid to az://${job.container.container}/<name>.`,
+    },
+  );
+}
+
+/** Throws for a blob that cannot be the content of the file, whoever wrote it. */
+function refuseUnfit(headers: BlobHeaders, name: string, { sizeBytes }: Restoring): void {
+  if (headers.blobType !== 'BlockBlob') {
+    throw refusal(`The blob ${name} is a ${headers.blobType}; files are restored from block blobs only.`, {
+      code: 'NOT_A_BLOCK_BLOB',
+    });
+  }
+  if (headers.accessTier?.toLowerCase() === 'archive') throw inArchiveTier(name);
+  if (isDirectoryStub(headers.metadata)) {
+    throw refusal(`The blob ${name} stands for a directory.`, { code: 'BLOB_IS_DIRECTORY' });
+  }
+  if (BigInt(headers.sizeBytes) !== sizeBytes) {
+    throw refusal(`The blob ${name} has ${headers.sizeBytes} bytes, and the file ${sizeBytes}.`, {
+      code: 'SIZE_MISMATCH',
+      hint: 'It was cut or replaced behind the file system; bring the right version back, or import it anew.',
+    });
+  }
+}
+
+/** The failures that an operator can mend, in words that say how. Anything else is passed on. */
+function explained(error: unknown, { container }: MoverJob, name: string): unknown {
+  if (hasCode(error, 'BLOB_CHANGED')) {
+    return refusal(`The blob ${name} is not the version that the file was released with.`, {
+      code: 'BLOB_CHANGED',
+      hint: 'Bring that version back, or set policy restore_changed = "accept" to take a version of the same size.',
+      cause: error,
+    });
+  }
+  if (hasCode(error, 'BLOB_ARCHIVED')) return inArchiveTier(name, error);
+  if (hasCode(error, 'BLOB_MISSING') || (error instanceof LhsmError && error.code === 'ENOENT')) {
+    return refusal(`The blob ${name} is not in container ${container.container}.`, {
+      code: 'BLOB_MISSING',
+      errno: errnoNumber('ENOENT'),
+      hint: 'Undelete it where soft delete is on; the file stays released until it is back.',
+      cause: error,
+    });
+  }
+  return error;
+}
+
+function inArchiveTier(name: string, cause?: unknown): LhsmError {
+  return refusal(`The blob ${name} is in the Archive tier and cannot be read.`, {
+    code: 'BLOB_ARCHIVED',
+    hint: 'Set its tier to Hot or Cool, wait until it is rehydrated, and read the file again.',
+    ...(cause === undefined ? {} : { cause }),
+  });
+}
+
+function nameless({ item }: MoverJob): LhsmError {
+  return refusal(`${formatFid(item.fid)} remembers no blob, and no path of it makes a blob's name.`, {
+    code: 'BLOB_MISSING',
+    errno: errnoNumber('ENOENT'),
+  });
+}
+
+function otherContainer(job: MoverJob, container: string): LhsmError {
+  return refusal(
+    `${formatFid(job.item.fid)} has its copy in container ${container}; archive ${job.container.archiveId} is ${job.container.container}.`,
+    { code: 'OTHER_CONTAINER', hint: 'Configure that container under the archive id that the file has.' },
+  );
+}
+
+function refusal(message: string, options: Omit<LhsmErrorOptions, 'op'>): LhsmError {
+  return new LhsmError(message, { op: 'restore', errno: errnoNumber('EIO'), ...options });
+}
