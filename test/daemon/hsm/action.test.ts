@@ -35,11 +35,11 @@ function rig(t: Test, options: RigOptions = {}) {
   const events = new AgentEmitter();
   const { journal } = Journal.open(join(dir, 'journal'), events);
   const copytool = new FakeCopytool();
-  const jobs: { job: MoverJob; signal: AbortSignal; done: (error?: unknown) => void }[] = [];
+  const jobs: { job: MoverJob; signal: AbortSignal; done: (error?: Error) => void }[] = [];
   let started: (() => void)[] = [];
   const mover: Mover = (job, _tools, signal) =>
     new Promise((resolve, reject) => {
-      const done = (error?: unknown): void => {
+      const done = (error?: Error): void => {
         if (error !== undefined) reject(error);
         else resolve({ blob: 'name', sizeBytes: 1n });
       };
@@ -289,10 +289,9 @@ rule('the same item again while it is in hand is not done twice', async (t, { re
   t.equal(copytool.ended.length, 1);
 });
 
-t.test(
+rule(
   'progress sends what moved since the last one; a beat without movement is a sign of life',
-  async (t) => {
-    const { receiver, copytool, job } = rig(t);
+  async (t, { receiver, copytool, job }) => {
     receiver.accept(makeList([makeItem(ARCHIVE)]));
     const { job: given, done } = await job(0);
     const [action] = receiver.actions();
@@ -314,12 +313,9 @@ t.test(
   },
 );
 
-t.test(
+rule(
   'the first progress of a restore is held back, and noted in the journal before it is sent',
-  async (t) => {
-    const { receiver, copytool, journal, job } = rig(t, {
-      timings: { heartbeatMs: 10, restoreFirstProgressMs: 1000 },
-    });
+  async (t, { receiver, copytool, journal, job }) => {
     receiver.accept(makeList([makeItem(RESTORE)]));
     const { done } = await job(0);
     const [action] = receiver.actions();
@@ -332,6 +328,9 @@ t.test(
     t.ok(journal.sizeBytes > sizeBefore, 'noted');
     done();
     await receiver.settled();
+  },
+  {
+    timings: { heartbeatMs: 10, restoreFirstProgressMs: 1000 },
   },
 );
 
@@ -441,10 +440,9 @@ rule(
   { maxActions: 1 },
 );
 
-t.test(
+rule(
   'shutdown: what runs is stopped and what is queued is ended, all with RETRY; late comers too',
-  async (t) => {
-    const { receiver, copytool, job } = rig(t, { maxActions: 1 });
+  async (t, { receiver, copytool, job }) => {
     receiver.accept(makeList([makeItem(ARCHIVE), makeItem(ARCHIVE), makeItem(RESTORE)]));
     await job(0);
     receiver.refuse(STOP_REASONS.shutdown());
@@ -453,6 +451,7 @@ t.test(
     t.equal(copytool.ended.length, 4);
     for (const each of copytool.ended) t.match(each, { errno: 11, flags: ProgressFlag.RETRY });
   },
+  { maxActions: 1 },
 );
 
 rule(
