@@ -6,7 +6,7 @@
 import { callPool } from './call-pool.js';
 import { errnoNumber, LhsmError } from './errors.js';
 import { CallFrame, type CFunction, Memory } from './ffi.js';
-import { callError, type Libc, libc } from './libc.js';
+import { callError, type Libc, libc, linux } from './libc.js';
 import type { ActionList, BeginOptions, CopyAction, Copytool, Extent, Fid } from './lustre.js';
 import { formatFid } from './lustre.js';
 import { decodeActionItem, decodeActionList, layouts, readFid, writeExtent } from './structs.js';
@@ -27,7 +27,6 @@ export const copytoolSignatures = {
 
 export type CopytoolFunctions = { readonly [K in keyof typeof copytoolSignatures]: CFunction };
 
-const O_NONBLOCK = 0o4000;
 const POINTER_BYTES = 8;
 const INT_BYTES = 4;
 /** The library's receive buffer (HAL_MAXSIZE of lustre_user.h). */
@@ -80,7 +79,7 @@ export async function registerCopytool(
       frame.cstring(mount),
       archiveIds.length,
       ids,
-      O_NONBLOCK,
+      linux.O_NONBLOCK,
     );
     if (rc < 0) {
       const error = callError('llapi_hsm_copytool_register', mount, -rc);

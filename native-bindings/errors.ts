@@ -2,7 +2,11 @@
 import { constants } from 'node:os';
 
 const errnoOf = new Map<string, number>(Object.entries(constants.errno));
-const nameOf = new Map<number, string>([...errnoOf].map(([name, value]) => [value, name]));
+// Two errnos have two names each: keep the one that Linux prints.
+const secondNames = new Set(['EWOULDBLOCK', 'ENOTSUP']);
+const nameOf = new Map<number, string>(
+  [...errnoOf].filter(([name]) => !secondNames.has(name)).map(([name, value]) => [value, name]),
+);
 // Linux errnos that libuv does not list (asm-generic/errno.h).
 const extra = { ESHUTDOWN: 108, EREMOTEIO: 121, ENODATA: 61, ENOSYS: 38, EDQUOT: 122 } as const;
 for (const [name, value] of Object.entries(extra)) {

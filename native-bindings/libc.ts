@@ -26,26 +26,27 @@ const signatures = {
   close: { result: 'i32', args: ['i32'] },
 } as const;
 
-// asm-generic/fcntl.h, bits/socket.h, sys/file.h, poll.h, unistd.h: the same on x86-64 and aarch64.
-const F_SETFD = 2;
-const FD_CLOEXEC = 1;
-const O_CLOEXEC = 0o2000000;
-const O_NONBLOCK = 0o4000;
-const LOCK_EX = 2;
-const LOCK_NB = 4;
-const POLLIN = 1;
-const SEEK_DATA = 3;
-const SEEK_HOLE = 4;
-const AF_UNIX = 1;
-const SOCK_DGRAM = 2;
-const SOCK_CLOEXEC = 0o2000000;
-const MSG_NOSIGNAL = 0x4000;
-const MSG_DONTWAIT = 0x40;
-const SUN_PATH_BYTES = 108;
-const POLLFD_BYTES = 8;
-
-/** _IOWR('f', 176, struct ll_futimes_3) of lustre_user.h. */
-const LL_IOC_FUTIMES_3 = (3n << 30n) | (48n << 16n) | (0x66n << 8n) | 176n;
+/** Numbers of Linux, the same on x86-64 and aarch64; test/native-bindings/struct-layout.c checks them. */
+export const linux = {
+  F_SETFD: 2,
+  FD_CLOEXEC: 1,
+  O_CLOEXEC: 0o2000000,
+  O_NONBLOCK: 0o4000,
+  LOCK_EX: 2,
+  LOCK_NB: 4,
+  POLLIN: 1,
+  POLLFD_BYTES: 8,
+  SEEK_DATA: 3,
+  SEEK_HOLE: 4,
+  AF_UNIX: 1,
+  SOCK_DGRAM: 2,
+  SOCK_CLOEXEC: 0o2000000,
+  MSG_NOSIGNAL: 0x4000,
+  MSG_DONTWAIT: 0x40,
+  SUN_PATH_BYTES: 108,
+  /** _IOWR('f', 176, struct ll_futimes_3) of lustre_user.h. */
+  LL_IOC_FUTIMES_3: (3n << 30n) | (48n << 16n) | (0x66n << 8n) | 176n,
+} as const;
 
 /** Attributes up to this size take one call. */
 const XATTR_GUESS_BYTES = 256;
@@ -76,7 +77,7 @@ export class Libc {
   readonly #fn: Functions;
   /** errno of the main thread, in place. */
   readonly #errno: Buffer;
-  readonly #scratch = Memory.allocate(SUN_PATH_BYTES + 2);
+  readonly #scratch = Memory.allocate(linux.SUN_PATH_BYTES + 2);
 
   constructor() {
     this.#fn = loadLibrary(null, signatures, {
@@ -105,23 +106,25 @@ export class Libc {
 
   /** Keeps a descriptor from children. Throws LhsmError. */
   setCloseOnExec(fd: number): void {
-    if (this.#fn.fcntl.int(fd, F_SETFD, FD_CLOEXEC) < 0) throw this.#failure('fcntl', `descriptor ${fd}`);
+    if (this.#fn.fcntl.int(fd, linux.F_SETFD, linux.FD_CLOEXEC) < 0)
+      throw this.#failure('fcntl', `descriptor ${fd}`);
   }
 
   /** A pipe, close-on-exec and non-blocking on both ends: [read, write]. */
   pipe(): [number, number] {
     const cell = this.#scratch.slice(0, 8);
-    if (this.#fn.pipe2.int(cell, O_CLOEXEC | O_NONBLOCK) < 0) throw this.#failure('pipe2', 'a wake-up pipe');
+    if (this.#fn.pipe2.int(cell, linux.O_CLOEXEC | linux.O_NONBLOCK) < 0)
+      throw this.#failure('pipe2', 'a wake-up pipe');
     return [cell.bytes.readInt32LE(0), cell.bytes.readInt32LE(4)];
   }
 
   /** Waits on a thread of libuv's pool until one of the descriptors is readable or broken. */
   async poll(frame: CallFrame, fds: readonly number[]): Promise<void> {
     frame.reset();
-    const set = frame.alloc(fds.length * POLLFD_BYTES);
+    const set = frame.alloc(fds.length * linux.POLLFD_BYTES);
     fds.forEach((fd, i) => {
-      set.bytes.writeInt32LE(fd, i * POLLFD_BYTES);
-      set.bytes.writeInt16LE(POLLIN, i * POLLFD_BYTES + 4);
+      set.bytes.writeInt32LE(fd, i * linux.POLLFD_BYTES);
+      set.bytes.writeInt16LE(linux.POLLIN, i * linux.POLLFD_BYTES + 4);
     });
     const count = BigInt(fds.length);
     const { errno } = await this.#asked(frame, this.#fn.poll, [set, count, -1], [set, count, 0]);
@@ -170,7 +173,7 @@ export class Libc {
     await callPool().run(async (frame) => {
       const struct = frame.alloc(layouts.ll_futimes_3.size);
       writeFileTimes(struct.bytes, times);
-      const { errno } = await this.#asked(frame, this.#fn.ioctl, [fd, LL_IOC_FUTIMES_3, struct]);
+      const { errno } = await this.#asked(frame, this.#fn.ioctl, [fd, linux.LL_IOC_FUTIMES_3, struct]);
       if (errno !== 0) throw callError('ioctl LL_IOC_FUTIMES_3', `descriptor ${fd}`, errno);
     });
   }
@@ -178,12 +181,12 @@ export class Libc {
   /** As HostOs.nextData. */
   async nextData(fd: number, offset: bigint): Promise<bigint | undefined> {
     return callPool().run(async (frame) => {
-      const data = await frame.long(this.#fn.lseek, fd, offset, SEEK_DATA);
+      const data = await frame.long(this.#fn.lseek, fd, offset, linux.SEEK_DATA);
       if (data >= 0n) return data;
       // At the end of a sparse file ENXIO is no error, and asking for errno on the main thread would ask the
       // OSTs there. Where SEEK_HOLE finds something, SEEK_DATA can only have failed because no data is left.
-      if ((await frame.long(this.#fn.lseek, fd, offset, SEEK_HOLE)) >= 0n) return undefined;
-      const { value, errno } = this.#now(this.#fn.lseek, [fd, offset, SEEK_DATA]);
+      if ((await frame.long(this.#fn.lseek, fd, offset, linux.SEEK_HOLE)) >= 0n) return undefined;
+      const { value, errno } = this.#now(this.#fn.lseek, [fd, offset, linux.SEEK_DATA]);
       if (errno === ENXIO) return undefined;
       if (errno !== 0) throw callError('lseek SEEK_DATA', `descriptor ${fd}`, errno);
       return value;
@@ -193,7 +196,7 @@ export class Libc {
   /** As HostOs.nextHole. */
   async nextHole(fd: number, offset: bigint): Promise<bigint> {
     return callPool().run(async (frame) => {
-      const { value, errno } = await this.#asked(frame, this.#fn.lseek, [fd, offset, SEEK_HOLE]);
+      const { value, errno } = await this.#asked(frame, this.#fn.lseek, [fd, offset, linux.SEEK_HOLE]);
       if (errno !== 0) throw callError('lseek SEEK_HOLE', `descriptor ${fd}`, errno);
       return value;
     });
@@ -202,7 +205,7 @@ export class Libc {
   /** As HostOs.tryLock. */
   tryLock(fd: number): boolean {
     for (;;) {
-      const { errno } = this.#now(this.#fn.flock, [fd, LOCK_EX | LOCK_NB]);
+      const { errno } = this.#now(this.#fn.flock, [fd, linux.LOCK_EX | linux.LOCK_NB]);
       if (errno === 0) return true;
       if (errno === EAGAIN) return false;
       if (errno !== EINTR) throw callError('flock', `descriptor ${fd}`, errno);
@@ -214,23 +217,23 @@ export class Libc {
     const path = process.env['NOTIFY_SOCKET'];
     if (path === undefined || !/^[/@]./.test(path)) return false;
     const name = Buffer.from(path);
-    if (name.length >= SUN_PATH_BYTES) return false;
+    if (name.length >= linux.SUN_PATH_BYTES) return false;
     const address = this.#scratch;
     address.bytes.fill(0);
-    address.bytes.writeUInt16LE(AF_UNIX);
+    address.bytes.writeUInt16LE(linux.AF_UNIX);
     name.copy(address.bytes, 2);
     // An abstract name begins with a NUL byte and ends with its length; a path ends with a NUL.
     const abstract = path.startsWith('@');
     if (abstract) address.bytes[2] = 0;
     const text = Memory.allocate(Buffer.byteLength(state));
     text.bytes.write(state);
-    const fd = this.#fn.socket.int(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    const fd = this.#fn.socket.int(linux.AF_UNIX, linux.SOCK_DGRAM | linux.SOCK_CLOEXEC, 0);
     if (fd < 0) return false;
     const sent = this.#fn.sendto.long(
       fd,
       text,
       BigInt(text.bytes.length),
-      MSG_NOSIGNAL | MSG_DONTWAIT,
+      linux.MSG_NOSIGNAL | linux.MSG_DONTWAIT,
       address,
       2 + name.length + (abstract ? 0 : 1),
     );

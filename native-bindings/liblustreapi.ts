@@ -5,7 +5,7 @@ import { callPool } from './call-pool.js';
 import { copytoolSignatures, registerCopytool } from './copytool.js';
 import { LhsmError } from './errors.js';
 import { type CallFrame, type CArg, CFunction, loadLibrary, Memory } from './ffi.js';
-import { callError, libc } from './libc.js';
+import { callError, libc, linux } from './libc.js';
 import type {
   Copytool,
   CurrentAction,
@@ -235,7 +235,7 @@ class Liblustreapi implements Lustre {
     return callPool().run(async (frame) => {
       const struct = frame.alloc(layouts.lu_fid.size);
       writeFid(struct.bytes, fid);
-      const rc = await frame.int(fn, frame.cstring(mount), struct, flags | O_CLOEXEC);
+      const rc = await frame.int(fn, frame.cstring(mount), struct, flags | linux.O_CLOEXEC);
       return check(fn.name, `${formatFid(fid)} on ${mount}`, rc);
     });
   }
@@ -290,9 +290,6 @@ class Liblustreapi implements Lustre {
     });
   }
 }
-
-/** asm-generic/fcntl.h; Node does not list it. */
-const O_CLOEXEC = 0o2000000;
 
 function fileArg(frame: CallFrame, file: string | Buffer | number): CArg {
   return typeof file === 'number' ? file : frame.cstring(file);
