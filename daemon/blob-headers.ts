@@ -1,0 +1,38 @@
+// Reads what an answer's headers say of a blob, and checks it. Both Azure rooms and the movers call it.
+import { LhsmError } from '../native-bindings/errors.js';
+import type { BlobHeaders } from './blob.js';
+
+/** The part of an SDK answer that is read here, alike for Get Blob and Get Blob Properties. */
+export interface BlobAnswer {
+  readonly etag?: string;
+  readonly blobType?: string;
+  readonly lastModified?: Date;
+  readonly metadata?: Readonly<Record<string, string>>;
+  readonly _response: { readonly headers: { get(name: string): string | undefined } };
+}
+
+/** `sizeBytes` is the whole blob's: of Content-Length, or the total in Content-Range. */
+export function blobHeaders(answer: BlobAnswer, sizeBytes: number): BlobHeaders {
+  const metadata: Record<string, string> = {};
+  for (const [key, value] of Object.entries(answer.metadata ?? {})) metadata[key.toLowerCase()] = value;
+  return {
+    sizeBytes,
+    etag: answer.etag ?? '',
+    blobType: answer.blobType ?? '',
+    // The SDK's model of Get Blob leaves the tier out.
+    accessTier: answer._response.headers.get('x-ms-access-tier'),
+    metadata,
+    lastModified: answer.lastModified,
+  };
+}
+
+/** Throws LhsmError EIO code NOT_BLOCK_BLOB for a page or append blob: `subject` names the blob. */
+export function checkBlockBlob(headers: BlobHeaders, subject: string): void {
+  if (headers.blobType === 'BlockBlob') return;
+  throw new LhsmError(`${subject} is not a block blob but ${headers.blobType || 'of no known type'}.`, {
+    code: 'NOT_BLOCK_BLOB',
+    op: 'Get Blob',
+    errno: 5,
+    hint: 'Copy it into a block blob.',
+  });
+}

@@ -1,0 +1,196 @@
+// The archive container over the SDK: properties, empty blobs, deletion, a probe. The agent makes one for each
+// archive; movers and jobs call it.
+import type { ContainerClient } from '@azure/storage-blob';
+import type { LhsmError } from '../../native-bindings/errors.js';
+import { AzureClients, type AzureClientOptions } from '../azure-client.js';
+import { serviceCode } from '../azure-errors.js';
+import {
+  DEFAULT_RETRY_POLICY,
+  ThrottleGate,
+  withRetries,
+  type Attempt,
+  type RetryPolicy,
+} from '../azure-retry.js';
+import type { BlobAuth, BlobHeaders, BlobLocation, ExpectedVersion } from '../blob.js';
+import { blobHeaders } from '../blob-headers.js';
+import type { ArchiveConfig } from '../config/config.js';
+import type { ArchiveContainer } from './archive-container.js';
+import { containerAddress, type ContainerAddress } from './container-url.js';
+import { resolveCredential, type CredentialOptions } from './credentials.js';
+import { blobUrl } from './names.js';
+
+export interface ContainerOptions
+  extends Pick<AzureClientOptions, 'caFile'>, Pick<CredentialOptions, 'env' | 'onBadRotation'> {
+  /** Tries of one request before it fails. */
+  readonly maxTries?: number;
+  /** A request without an answer for that long is tried again. */
+  readonly stallTimeoutMs?: number;
+  readonly retryDelayMs?: number;
+  /** Told of every failed try that is followed by another. */
+  readonly onRetry?: (error: LhsmError) => void;
+  readonly onThrottle?: () => void;
+}
+
+const DEFAULT_STALL_TIMEOUT_MS = 60_000;
+
+/** The condition headers of an expected version. */
+function conditionsOf(expected: ExpectedVersion): { ifMatch?: string; ifNoneMatch?: string } {
+  if (expected === undefined) return {};
+  return expected === 'absent' ? { ifNoneMatch: '*' } : { ifMatch: expected.etag };
+}
+
+function sameMetadata(
+  left: Readonly<Record<string, string>>,
+  right: Readonly<Record<string, string>>,
+): boolean {
+  const lower = (metadata: Readonly<Record<string, string>>): string =>
+    JSON.stringify(
+      Object.entries(metadata)
+        .map(([key, value]) => [key.toLowerCase(), value])
+        .sort(),
+    );
+  return lower(left) === lower(right);
+}
+
+/** One archive id's container. `close` frees its connections; it may then not be used any more. */
+export class AzureContainer implements ArchiveContainer {
+  readonly archiveId: number;
+  readonly container: string;
+  readonly prefix: string;
+  readonly naming: 'path' | 'fid';
+  readonly #address: ContainerAddress;
+  readonly #auth: BlobAuth;
+  readonly #clients: AzureClients;
+  readonly #policy: RetryPolicy;
+  readonly #gate = new ThrottleGate();
+  readonly #options: ContainerOptions;
+
+  /** Throws LhsmError for a secret, CA file or container name that is of no use. Asks nothing of the network. */
+  constructor(config: ArchiveConfig, options: ContainerOptions = {}) {
+    const account = /^https?:/i.test(config.container)
+      ? containerAddress(config.container).account
+      : undefined;
+    const { auth, serviceUrl } = resolveCredential(config.credential, { ...options, account });
+    this.#address = containerAddress(config.container, serviceUrl);
+    this.#auth = auth;
+    this.archiveId = config.id;
+    this.container = this.#address.container;
+    this.prefix = config.prefix;
+    this.naming = config.naming;
+    this.#options = options;
+    this.#policy = {
+      ...DEFAULT_RETRY_POLICY,
+      ...(options.maxTries === undefined ? {} : { maxTries: options.maxTries }),
+      ...(options.retryDelayMs === undefined ? {} : { baseDelayMs: options.retryDelayMs }),
+    };
+    this.#clients = new AzureClients({
+      caFile: options.caFile,
+      socketTimeoutMs: options.stallTimeoutMs ?? DEFAULT_STALL_TIMEOUT_MS,
+    });
+  }
+
+  location(name: string): BlobLocation {
+    return { url: blobUrl(this.#address.url, name), auth: this.#auth };
+  }
+
+  /** The SDK's client of the container, for jobs that list. Its own retries are off. */
+  client(): ContainerClient {
+    return this.#clients.container(this.#address.url, this.#auth);
+  }
+
+  async properties(name: string, signal: AbortSignal): Promise<BlobHeaders | undefined> {
+    try {
+      return await this.#try('Get Blob Properties', name, signal, async () => {
+        const answer = await this.#blob(name).getProperties({ abortSignal: signal });
+        return blobHeaders(answer, answer.contentLength ?? 0);
+      });
+    } catch (error) {
+      if (isCode(error, 'BLOB_MISSING')) return undefined;
+      throw error;
+    }
+  }
+
+  async putEmpty(
+    name: string,
+    metadata: Readonly<Record<string, string>>,
+    expected: ExpectedVersion,
+    signal: AbortSignal,
+  ): Promise<string> {
+    let tries = 0;
+    try {
+      return await this.#try('Put Blob', name, signal, async (attempt) => {
+        tries = attempt.number;
+        const answer = await this.#blob(name).upload('', 0, {
+          abortSignal: signal,
+          metadata: { ...metadata },
+          conditions: conditionsOf(expected),
+        });
+        return answer.etag ?? '';
+      });
+    } catch (error) {
+      if (tries < 2 || !isCode(error, 'BLOB_CHANGED')) throw error;
+      // The answer to an earlier try may have been lost after the service had done it: then the blob is as we want it.
+      const found = await this.properties(name, signal);
+      if (found?.sizeBytes === 0 && sameMetadata(found.metadata, metadata)) return found.etag;
+      throw error;
+    }
+  }
+
+  async delete(name: string, expected: ExpectedVersion, signal: AbortSignal): Promise<void> {
+    await this.#try('Delete Blob', name, signal, async (attempt) => {
+      try {
+        await this.#blob(name).delete({
+          abortSignal: signal,
+          deleteSnapshots: 'include',
+          conditions: conditionsOf(expected),
+        });
+      } catch (error) {
+        // Gone at a second try: the first one did it, and its answer was lost.
+        if (attempt.number > 1 && serviceCode(error) === 'BlobNotFound') return;
+        throw error;
+      }
+    });
+  }
+
+  async probe(signal: AbortSignal): Promise<void> {
+    // A read needs no more rights than every restore does; that there is no such blob is the good answer.
+    await this.properties(`${this.prefix}.lhsm-probe`, signal);
+  }
+
+  /** Closes idle connections, and those in use. */
+  close(): void {
+    this.#clients.close();
+  }
+
+  #blob(name: string): ReturnType<AzureClients['blob']> {
+    return this.#clients.blob(this.location(name));
+  }
+
+  #try<T>(op: string, name: string, signal: AbortSignal, run: (attempt: Attempt) => Promise<T>): Promise<T> {
+    const { onRetry, onThrottle } = this.#options;
+    return withRetries(
+      {
+        policy: this.#policy,
+        op,
+        subject: `blob ${JSON.stringify(name)} of container ${this.container}`,
+        signal,
+        gate: this.#gate,
+        ...(onRetry === undefined ? {} : { onRetry }),
+        ...(onThrottle === undefined ? {} : { onThrottle }),
+      },
+      run,
+    );
+  }
+}
+
+function isCode(error: unknown, code: string): boolean {
+  return error instanceof Error && 'code' in error && error.code === code;
+}
+
+/** The container of one archive of the configuration. Throws LhsmError, see AzureContainer. */
+export function createArchiveContainer(
+  config: ArchiveConfig,
+  options: ContainerOptions = {},
+): AzureContainer {
+  return new AzureContainer(config, options);
+}

@@ -1,0 +1,82 @@
+// Reads and writes at offsets of a descriptor, whole or with an error that says what the file system said.
+// download.ts and upload.ts call it.
+import { read, write } from 'node:fs';
+import { promisify } from 'node:util';
+import { LhsmError } from '../../native-bindings/errors.js';
+
+const readOnce = promisify(read);
+const writeOnce = promisify(write);
+
+/** A descriptor's I/O; tests put short writes and full disks in its place. */
+export interface FileIo {
+  /** Reads until `into` is full or the file ends; answers the bytes read. */
+  read(fd: number, into: Buffer, position: number): Promise<number>;
+  /** Writes all of `from`. */
+  write(fd: number, from: Buffer, position: number): Promise<void>;
+}
+
+/** The calls beneath: as read(2) and write(2), which may do less than asked. */
+export interface RawIo {
+  read(fd: number, into: Buffer, position: number): Promise<number>;
+  write(fd: number, from: Buffer, position: number): Promise<number>;
+}
+
+const nodeIo: RawIo = {
+  async read(fd, into, position) {
+    const { bytesRead } = await readOnce(fd, into, 0, into.length, position);
+    return bytesRead;
+  },
+  async write(fd, from, position) {
+    const { bytesWritten } = await writeOnce(fd, from, 0, from.length, position);
+    return bytesWritten;
+  },
+};
+
+const hints: Readonly<Record<string, string>> = {
+  ENOSPC: 'Free space on the OSTs, then restore again.',
+  EDQUOT: "Raise the owner's quota, then restore again.",
+};
+
+function fileError(op: 'read' | 'write', position: number, cause: unknown): LhsmError {
+  const code = (cause as NodeJS.ErrnoException).code ?? 'EIO';
+  const hint = hints[code];
+  return new LhsmError(`The file's ${op} at offset ${position} failed (${code}).`, {
+    code,
+    op,
+    cause,
+    ...(hint === undefined ? {} : { hint }),
+  });
+}
+
+export function fileIo(raw: RawIo = nodeIo): FileIo {
+  return {
+    async read(fd, into, position) {
+      let done = 0;
+      while (done < into.length) {
+        let bytes: number;
+        try {
+          bytes = await raw.read(fd, done === 0 ? into : into.subarray(done), position + done);
+        } catch (cause) {
+          throw fileError('read', position + done, cause);
+        }
+        if (bytes === 0) break;
+        done += bytes;
+      }
+      return done;
+    },
+    async write(fd, from, position) {
+      let done = 0;
+      while (done < from.length) {
+        let bytes: number;
+        try {
+          bytes = await raw.write(fd, done === 0 ? from : from.subarray(done), position + done);
+        } catch (cause) {
+          throw fileError('write', position + done, cause);
+        }
+        // write(2) answers 0 only for 0 bytes asked; anything else would loop here for ever.
+        if (bytes === 0) throw fileError('write', position + done, { code: 'EIO' });
+        done += bytes;
+      }
+    },
+  };
+}

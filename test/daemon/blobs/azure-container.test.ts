@@ -1,0 +1,73 @@
+// The container over the SDK, against Azurite.
+import t, { type Test } from 'tap';
+import { createArchiveContainer, type AzureContainer } from '../../../daemon/blobs/azure-container.js';
+import type { ArchiveConfig } from '../../../daemon/config/config.js';
+import { startAzurite, type Azurite } from '../../helpers/azurite.js';
+
+const never = new AbortController().signal;
+
+function configOf(azurite: Azurite, container: string): ArchiveConfig {
+  return {
+    id: 1,
+    container,
+    prefix: 'files/',
+    naming: 'path',
+    credential: { type: 'connection-string', file: azurite.connectionStringFile },
+  };
+}
+
+function open(t: Test, azurite: Azurite, container: string): AzureContainer {
+  const opened = createArchiveContainer(configOf(azurite, container), {
+    caFile: azurite.caFile,
+    maxTries: 2,
+    retryDelayMs: 1,
+  });
+  t.teardown(() => {
+    opened.close();
+  });
+  return opened;
+}
+
+t.test('properties, empty blobs and deletion, each under its condition', async (t) => {
+  const azurite = await startAzurite();
+  t.teardown(() => azurite.stop());
+  await azurite.container('copies');
+  const container = open(t, azurite, 'copies');
+  t.match(container, { archiveId: 1, container: 'copies', prefix: 'files/', naming: 'path' });
+  await container.probe(never);
+  t.equal(await container.properties('files/a', never), undefined, 'no blob, no properties');
+  const etag = await container.putEmpty('files/a', { owner: '7', hdi_isfolder: 'true' }, 'absent', never);
+  t.match(await container.properties('files/a', never), {
+    sizeBytes: 0,
+    etag,
+    blobType: 'BlockBlob',
+    metadata: { owner: '7', hdi_isfolder: 'true' },
+  });
+  await t.rejects(container.putEmpty('files/a', {}, 'absent', never), { code: 'BLOB_CHANGED', errno: 116 });
+  await t.rejects(container.putEmpty('files/a', {}, { etag: '"0x1"' }, never), { code: 'BLOB_CHANGED' });
+  const later = await container.putEmpty('files/a', { owner: '8' }, { etag }, never);
+  await t.rejects(container.delete('files/a', { etag }, never), { code: 'BLOB_CHANGED' });
+  await container.delete('files/a', { etag: later }, never);
+  await t.rejects(container.delete('files/a', undefined, never), { code: 'BLOB_MISSING', errno: 2 });
+});
+
+t.test('a missing container is told from a missing blob', async (t) => {
+  const azurite = await startAzurite();
+  t.teardown(() => azurite.stop());
+  const container = open(t, azurite, 'nowhere');
+  await t.rejects(container.probe(never), { code: 'CONTAINER_MISSING', errno: 2 });
+  await t.rejects(container.properties('files/a', never), { code: 'CONTAINER_MISSING' });
+  await t.rejects(container.putEmpty('files/a', {}, undefined, never), { code: 'CONTAINER_MISSING' });
+});
+
+t.test('over TLS the CA file is what makes the difference', async (t) => {
+  const azurite = await startAzurite({ https: true });
+  t.teardown(() => azurite.stop());
+  await azurite.container('copies');
+  await open(t, azurite, 'copies').probe(never);
+  const distrustful = createArchiveContainer(configOf(azurite, 'copies'), { maxTries: 1 });
+  t.teardown(() => {
+    distrustful.close();
+  });
+  await t.rejects(distrustful.probe(never), { code: 'TLS_CERTIFICATE', errno: 13, hint: /ca_file/ });
+});
