@@ -1,0 +1,214 @@
+// Builds the agent's parts, each with the one that takes it down. agent.ts calls it once.
+import { close as closeCallback, open as openCallback } from 'node:fs';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import type { Logger } from 'pino';
+import { hasCode, LhsmError } from '../native-bindings/errors.js';
+import { loadHost } from '../native-bindings/libc.js';
+import { loadLustre } from '../native-bindings/liblustreapi.js';
+import type { Lustre } from '../native-bindings/lustre.js';
+import type { StatusMemory } from './agent-status.js';
+import { createArchiveContainer, type ContainerOptions } from './blobs/azure-container.js';
+import type { Config } from './config/config.js';
+import type { AgentEmitter } from './events.js';
+import type { ActionTools } from './hsm/action.js';
+import { BytesGate } from './hsm/bytes-gate.js';
+import { Heart } from './hsm/heart.js';
+import { Journal, type JournalEntry } from './hsm/journal.js';
+import { Receiver } from './hsm/receiver.js';
+import { Scheduler } from './hsm/scheduler.js';
+import { deviceOf, lockMount, type MountLock } from './mount-lock.js';
+import { archive } from './movers/archive.js';
+import { remove } from './movers/remove.js';
+import { restore } from './movers/restore.js';
+import { Readiness } from './readiness.js';
+import { Registration } from './registration.js';
+import { Systemd } from './systemd.js';
+import { createTransferEngine } from './transfer/sdk-engine.js';
+
+const open = promisify(openCallback);
+const close = promisify(closeCallback);
+
+/** Patience with containers that do not answer. */
+const PROBE = { minRetryMs: 1000, maxRetryMs: 60_000, recheckMs: 60_000 };
+
+/** Takes one part down; called in reverse order of the making. */
+export type Teardown = () => void | Promise<void>;
+
+export interface PartsContext {
+  /** The configuration in force: a reload changes it. */
+  readonly config: () => Config;
+  readonly events: AgentEmitter;
+  readonly log: Logger;
+  readonly memory: StatusMemory;
+  readonly stopping: AbortSignal;
+  /** Filled as parts are made, so that a failure half way can take the made ones down. */
+  readonly teardown: Teardown[];
+  readonly onOver: (error: LhsmError | undefined) => void;
+}
+
+/** What agent.ts works with. */
+export interface Parts {
+  readonly fsname: string;
+  readonly systemd: Systemd;
+  readonly journal: Journal;
+  /** What a dead process left in the journal. */
+  readonly left: readonly JournalEntry[];
+  readonly gates: { readonly archive: BytesGate; readonly restore: BytesGate };
+  readonly scheduler: Scheduler;
+  readonly receiver: Receiver;
+  readonly registration: Registration;
+  readonly readiness: Readiness;
+  readonly heart: Heart;
+}
+
+/**
+ * Throws LhsmError for what no waiting mends: MOUNT_MISSING, MOUNT_SERVED, NOT_LUSTRE, LIBRARY_*, JOURNAL, and
+ * whatever is wrong with a secret. Asks nothing of the network or the MDT.
+ */
+export async function buildParts(context: PartsContext): Promise<Parts> {
+  const { config, events, log, memory, stopping, teardown, onOver } = context;
+  const { mount, library, stateDir, archives, scheduler: limits, transfer: transferConfig } = config();
+  const host = loadHost();
+  const systemd = new Systemd(host);
+  teardown.push(() => {
+    systemd.close();
+  });
+  systemd.startWatchdog();
+  const lock = await lockMount(mount);
+  teardown.push(() => lock.release());
+  const lustre = loadLustre({ library });
+  const fsname = fsnameOf(lustre, mount);
+  const mountFd = await open(mount, 'r');
+  teardown.push(() => close(mountFd));
+
+  const journalPath = join(stateDir, escapeMount(mount), 'journal');
+  const { journal, left, damaged } = Journal.open(journalPath, events);
+  teardown.push(() => {
+    journal.close();
+  });
+  if (damaged > 0) log.error({ damaged, file: `${journalPath}.damaged` }, 'the journal has damaged lines');
+
+  const containers = archives.map((entry) => createArchiveContainer(entry, containerOptions(config(), log)));
+  teardown.push(() => {
+    for (const container of containers) container.close();
+  });
+  const byId = new Map(containers.map((container) => [container.archiveId, container]));
+  const transfer = createTransferEngine(transferConfig);
+  teardown.push(() => transfer.close());
+
+  const gates = { archive: new BytesGate(limits.maxBytes), restore: new BytesGate(limits.maxBytes) };
+  const scheduler = new Scheduler(limits);
+  // The registration needs the receiver, whose actions ask the registration for the copytool in force.
+  const late: { registration?: Registration } = {};
+  const tools: ActionTools = {
+    copytool: () => {
+      if (!late.registration) throw new TypeError('an action before there is a registration');
+      return late.registration.copytool;
+    },
+    lustre,
+    mountFd,
+    journal,
+    events,
+    log,
+    container: (id) => byId.get(id) ?? byId.get(0),
+    movers: { archive, restore, remove },
+    moverTools: () => ({ mount, lustre, host, transfer, policy: config().policy }),
+    gates,
+    timings: () => config().hsm,
+    onError: (action, error) => {
+      memory.note(action, error);
+    },
+  };
+  const receiver = new Receiver(tools, scheduler);
+  const registration = new Registration({
+    mount,
+    archiveIds: archiveIds(config()),
+    lustre,
+    receiver,
+    scheduler,
+    events,
+    log,
+    graceMs: () => config().shutdown.graceMs,
+    stopping,
+    stillMounted: () => stillMounted(lustre, mount, lock),
+    onOver,
+  });
+  late.registration = registration;
+  const readiness = new Readiness({ containers, events, log, ...PROBE });
+  teardown.push(() => {
+    readiness.stop();
+  });
+  const heart = new Heart({ actions: () => receiver.actions(), timings: () => config().hsm });
+  teardown.push(() => {
+    heart.stop();
+  });
+  return { fsname, systemd, journal, left, gates, scheduler, receiver, registration, readiness, heart };
+}
+
+/** What we register for: empty, that is every archive, when one entry stands for all others. */
+export function archiveIds(config: Config): number[] {
+  const ids = config.archives.map(({ id }) => id);
+  return ids.includes(0) ? [] : ids;
+}
+
+export function containerOptions(config: Config, log: Logger): ContainerOptions {
+  const { caFile, maxTries, stallTimeoutMs } = config.transfer;
+  return {
+    caFile,
+    maxTries,
+    stallTimeoutMs,
+    onBadRotation: (error) => {
+      log.warn({ err: error }, 'a secret changed to something of no use: the last good one stays in force');
+    },
+    onRetry: (error) => {
+      log.debug({ err: error }, 'a request is tried again');
+    },
+  };
+}
+
+/** The file system's name. Throws LhsmError NOT_LUSTRE. */
+export function fsnameOf(lustre: Lustre, mount: string): string {
+  try {
+    return lustre.fsname(mount);
+  } catch (error) {
+    if (error instanceof LhsmError && !['ENODEV', 'ENOENT', 'ENOTTY', 'EINVAL'].includes(error.code))
+      throw error;
+    throw new LhsmError(`${mount} is not in a Lustre file system`, {
+      code: 'NOT_LUSTRE',
+      op: 'llapi_search_fsname',
+      errno: 19,
+      hint: 'Set "mount" to the mount point of a Lustre client; is it mounted?',
+      cause: error,
+    });
+  }
+}
+
+async function stillMounted(lustre: Lustre, mount: string, lock: MountLock): Promise<boolean> {
+  try {
+    if ((await deviceOf(mount)) !== lock.device) return false;
+    fsnameOf(lustre, mount);
+    return true;
+  } catch (error) {
+    if (hasCode(error, 'MOUNT_MISSING') || hasCode(error, 'NOT_LUSTRE')) return false;
+    throw error;
+  }
+}
+
+/** A mount's folder in state_dir and run_dir: `/mnt/lustre` → `mnt-lustre`, as systemd-escape(1) does. */
+export function escapeMount(mount: string): string {
+  const path = mount
+    .split('/')
+    .filter((part) => part !== '')
+    .join('/');
+  const escaped = [...Buffer.from(path)]
+    .map((byte, at) => {
+      const char = String.fromCharCode(byte);
+      if (char === '/') return '-';
+      return /[A-Za-z0-9:_]/.test(char) || (char === '.' && at > 0)
+        ? char
+        : `\\x${byte.toString(16).padStart(2, '0')}`;
+    })
+    .join('');
+  return escaped || '-';
+}

@@ -1,0 +1,277 @@
+// The agent: builds every part in order, serves until told to stop, and takes everything down again. main.ts
+// starts it; control/ asks it.
+import type { Logger } from 'pino';
+import { LhsmError } from '../native-bindings/errors.js';
+import { decodeActionItem } from '../native-bindings/structs.js';
+import { StatusMemory } from './agent-status.js';
+import { archiveIds, buildParts, type Parts, type Teardown } from './agent-parts.js';
+import { applyReloadable, whatChanged } from './config/changes.js';
+import type { Config } from './config/config.js';
+import { describeConfig } from './config/to-config.js';
+import type {
+  AgentControl,
+  AgentStatus,
+  InFlightStatus,
+  ReloadResult,
+  ReregisterResult,
+} from './control/agent-control.js';
+import { AgentEmitter } from './events.js';
+import { STOP_REASONS } from './hsm/action.js';
+import type { Receiver } from './hsm/receiver.js';
+import { VERSION } from './version.js';
+
+export interface AgentOptions {
+  readonly log: Logger;
+  /** Reads the configuration again, for a reload. */
+  readonly loadConfig: () => Promise<Config>;
+}
+
+export class Agent implements AgentControl {
+  readonly events: AgentEmitter;
+  readonly #log: Logger;
+  readonly #loadConfig: () => Promise<Config>;
+  readonly #memory: StatusMemory;
+  readonly #startedAtMs = performance.now();
+  readonly #stopping = new AbortController();
+  readonly #teardown: Teardown[] = [];
+  readonly #over: Promise<LhsmError | undefined>;
+  #declareOver: (error: LhsmError | undefined) => void = () => undefined;
+  #state: AgentStatus['state'] = 'starting';
+  #config: Config;
+  #fsname: string | undefined;
+  #parts: Parts | undefined;
+  #stopped: Promise<void> | undefined;
+  #hurry: (() => void) | undefined;
+
+  constructor(config: Config, options: AgentOptions) {
+    this.#config = config;
+    this.#log = options.log;
+    this.#loadConfig = options.loadConfig;
+    this.events = new AgentEmitter((error) => {
+      this.#log.error({ err: error }, 'a listener of the agent failed');
+    });
+    this.#memory = new StatusMemory(this.events);
+    this.#over = new Promise((resolve) => {
+      this.#declareOver = resolve;
+    });
+  }
+
+  /** Resolves when the agent can serve no longer: undefined when the file system is gone, else why. */
+  over(): Promise<LhsmError | undefined> {
+    return this.#over;
+  }
+
+  /**
+   * Builds everything and returns as soon as the agent can be asked for its status; serving begins when a
+   * container has answered and the coordinator has registered us. Throws LhsmError for what no waiting mends:
+   * MOUNT_MISSING, MOUNT_SERVED, LIBRARY_*, a path that is not on Lustre, unreadable secrets, the journal.
+   */
+  async start(): Promise<void> {
+    try {
+      const parts = await buildParts({
+        config: () => this.#config,
+        events: this.events,
+        log: this.#log,
+        memory: this.#memory,
+        stopping: this.#stopping.signal,
+        teardown: this.#teardown,
+        onOver: this.#declareOver,
+      });
+      this.#parts = parts;
+      this.#fsname = parts.fsname;
+      void this.#serve(parts);
+    } catch (error) {
+      await this.#takeDown();
+      throw error;
+    }
+  }
+
+  /**
+   * First call: receives no longer, lets what is queued and running finish within the grace time, ends the rest with
+   * RETRY, unregisters and takes everything down. Another call while that lasts cuts the grace time short.
+   */
+  stop(): Promise<void> {
+    if (this.#stopped) this.#hurry?.();
+    this.#stopped ??= this.#stop();
+    return this.#stopped;
+  }
+
+  status(): AgentStatus {
+    const nowMs = performance.now();
+    const parts = this.#parts;
+    return {
+      version: VERSION,
+      pid: process.pid,
+      mount: this.#config.mount,
+      fsname: this.#fsname,
+      state: this.#state,
+      registered: parts?.registration.registered ?? false,
+      uptimeMs: Math.round(nowMs - this.#startedAtMs),
+      archives: this.#config.archives.map(({ id, container, prefix }) => {
+        const problem = parts ? parts.readiness.problem(id) : 'not probed yet';
+        return { id, container, prefix, ready: problem === undefined, problem };
+      }),
+      lanes: (parts?.scheduler.lanes() ?? []).map(({ lane, queued, running, oldestReceivedAtMs }) => ({
+        lane,
+        queued,
+        running,
+        oldestQueuedMs: oldestReceivedAtMs === undefined ? undefined : Math.round(nowMs - oldestReceivedAtMs),
+      })),
+      inFlight: parts ? [...inFlight(parts.receiver, nowMs)] : [],
+      totals: this.#memory.totals,
+      lastErrors: this.#memory.lastErrors,
+      journal: { items: parts?.journal.items ?? 0, sizeBytes: parts?.journal.sizeBytes ?? 0 },
+    };
+  }
+
+  config(): Readonly<Record<string, unknown>> {
+    return describeConfig(this.#config);
+  }
+
+  async reregister(): Promise<ReregisterResult> {
+    const registration = this.#serving().registration;
+    await registration.renew();
+    return { registered: registration.registered, archiveIds: archiveIds(this.#config) };
+  }
+
+  async reload(): Promise<ReloadResult> {
+    const parts = this.#parts;
+    parts?.systemd.reloading();
+    try {
+      const next = await this.#loadConfig();
+      const { applied, needRestart } = whatChanged(this.#config, next);
+      this.#config = applyReloadable(this.#config, next);
+      parts?.scheduler.setLimits(this.#config.scheduler);
+      parts?.gates.archive.setLimit(this.#config.scheduler.maxBytes);
+      parts?.gates.restore.setLimit(this.#config.scheduler.maxBytes);
+      this.#log.level = this.#config.log.level;
+      this.events.emit('reloaded', { ok: true, applied, needRestart });
+      this.#log.info({ applied, need_restart: needRestart }, 'configuration read again');
+      return { applied, needRestart };
+    } catch (error) {
+      this.events.emit('reloaded', { ok: false, applied: [], needRestart: [] });
+      this.#memory.note(undefined, error);
+      throw error;
+    } finally {
+      parts?.systemd.reloaded();
+    }
+  }
+
+  logLevel(): string {
+    return this.#log.level;
+  }
+
+  setLogLevel(level: string): void {
+    this.#log.info({ from: this.#log.level, to: level }, 'log level changed');
+    this.#log.level = level;
+  }
+
+  #serving(): Parts {
+    if (this.#parts && this.#state === 'running') return this.#parts;
+    throw new LhsmError(`the daemon is ${this.#state}, not serving`, {
+      code: 'NOT_SERVING',
+      op: 'control',
+      errno: 11,
+      retryable: true,
+      hint: 'See "lhsm-azblob status" for what it waits for.',
+    });
+  }
+
+  /** Waits for what serving needs, then serves. Never rejects: what fails is declared over. */
+  async #serve(parts: Parts): Promise<void> {
+    const { systemd, readiness, registration, receiver, heart, left } = parts;
+    const { signal } = this.#stopping;
+    try {
+      systemd.status('waiting for a container to answer');
+      // A service that waits is up: systemd must not kill it for that.
+      const offProbe = this.events.on('probed', ({ ready }) => {
+        if (!ready) systemd.ready();
+      });
+      readiness.start();
+      await readiness.anyReady(signal).finally(offProbe);
+      systemd.status('registering with the coordinator');
+      await registration.register();
+      if (left.length > 0) {
+        this.#log.warn({ items: left.length }, 'a former process left actions unfinished: taking them up');
+      }
+      receiver.recover(left, decodeActionItem);
+      registration.receive();
+      heart.start();
+      this.#state = 'running';
+      systemd.ready();
+      systemd.status(`serving ${this.#config.mount} (${this.#fsname ?? ''})`);
+      this.#log.info({ mount: this.#config.mount, fsname: this.#fsname }, 'serving');
+    } catch (error) {
+      if (signal.aborted) return;
+      this.#memory.note(undefined, error);
+      this.#declareOver(
+        error instanceof LhsmError
+          ? error
+          : new LhsmError(`the agent cannot start: ${String(error)}`, {
+              code: 'INTERNAL',
+              op: 'start',
+              cause: error,
+            }),
+      );
+    }
+  }
+
+  async #stop(): Promise<void> {
+    this.#state = 'stopping';
+    this.#stopping.abort(STOP_REASONS.shutdown());
+    const parts = this.#parts;
+    if (parts) {
+      const { systemd, registration, receiver, scheduler } = parts;
+      systemd.stopping();
+      await registration.settled();
+      if (registration.registered) {
+        // The pipe is drained until the end: an item nobody reads would stay STARTED at the MDT.
+        receiver.refuse(STOP_REASONS.shutdown());
+        scheduler.resume();
+        await this.#grace(receiver);
+        await receiver.stopAll(STOP_REASONS.shutdown());
+        await registration.unregister('shutdown');
+      }
+    }
+    await this.#takeDown();
+  }
+
+  /** Waits until all is done, the grace time has passed, or `stop` is called again. */
+  async #grace(receiver: Receiver): Promise<void> {
+    let timer: NodeJS.Timeout | undefined;
+    const enough = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, this.#config.shutdown.graceMs);
+      this.#hurry = resolve;
+    });
+    await Promise.race([receiver.settled(), enough]);
+    clearTimeout(timer);
+    this.#hurry = undefined;
+  }
+
+  async #takeDown(): Promise<void> {
+    for (let last = this.#teardown.pop(); last; last = this.#teardown.pop()) {
+      try {
+        await last();
+      } catch (error) {
+        this.#log.error({ err: error }, 'a part of the agent does not stop well');
+      }
+    }
+  }
+}
+
+function* inFlight(receiver: Receiver, nowMs: number): Iterable<InFlightStatus> {
+  for (const action of receiver.actions()) {
+    if (!action.begun) continue;
+    yield {
+      fid: action.fid,
+      cookie: `0x${action.item.cookie.toString(16)}`,
+      kind: action.kind,
+      archiveId: action.archiveId,
+      blob: action.blob,
+      ageMs: Math.round(nowMs - action.receivedAtMs),
+      bytes: action.counters.bytes,
+      sizeBytes: action.sizeBytes === undefined ? undefined : Number(action.sizeBytes),
+      blocking: action.blocking,
+    };
+  }
+}

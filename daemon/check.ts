@@ -1,0 +1,61 @@
+// `lhsm-azblobd --check`: tries everything the daemon needs, one line each, with the mend for what is wrong.
+// It registers nowhere and changes nothing, so it may run beside a serving daemon.
+import { accessSync, constants, existsSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { pino } from 'pino';
+import { describeError } from '../native-bindings/errors.js';
+import { loadLustre } from '../native-bindings/liblustreapi.js';
+import { containerOptions, fsnameOf } from './agent-parts.js';
+import { createArchiveContainer } from './blobs/azure-container.js';
+import type { ArchiveConfig, Config } from './config/config.js';
+import { deviceOf } from './mount-lock.js';
+
+/** How long one container may take to answer, its retries included. */
+const PROBE_TIMEOUT_MS = 20_000;
+
+/** Prints a line for each thing checked; true when all is well. The configuration itself was checked by loading it. */
+export async function check(config: Config, print: (line: string) => void): Promise<boolean> {
+  let good = true;
+  const attempt = async (what: string, work: () => unknown): Promise<void> => {
+    try {
+      const found = await work();
+      print(`ok    ${what}${typeof found === 'string' ? `: ${found}` : ''}`);
+    } catch (error) {
+      good = false;
+      print(`FAIL  ${what}: ${describeError(error)}`);
+    }
+  };
+  await attempt(`mount ${config.mount}`, () => deviceOf(config.mount).then(() => undefined));
+  await attempt(
+    `library ${config.library}`,
+    () => `file system ${fsnameOf(loadLustre(config), config.mount)}`,
+  );
+  for (const folder of [config.stateDir, config.runDir]) {
+    await attempt(`folder ${folder}`, () => {
+      writable(folder);
+    });
+  }
+  for (const archive of config.archives) {
+    await attempt(`archive ${archive.id}, container ${archive.container}`, () => probe(archive, config));
+  }
+  return good;
+}
+
+async function probe(archive: ArchiveConfig, config: Config): Promise<void> {
+  const container = createArchiveContainer(archive, {
+    ...containerOptions(config, pino({ level: 'silent' })),
+    maxTries: 2,
+  });
+  try {
+    await container.probe(AbortSignal.timeout(PROBE_TIMEOUT_MS));
+  } finally {
+    container.close();
+  }
+}
+
+/** The folder, or where it would be made, can be written. */
+function writable(folder: string): void {
+  let at = folder;
+  while (!existsSync(at) && dirname(at) !== at) at = dirname(at);
+  accessSync(at, constants.W_OK | constants.X_OK);
+}
