@@ -326,7 +326,8 @@ export function loadLibrary<const T extends SignatureTable>(
   if (handle === 0n) {
     const reason = dlerror();
     const missing = reason.startsWith(`${subject}: cannot open shared object file: No such file`);
-    throw new LhsmError(missing ? `Library ${subject} is not there.` : `Cannot load ${subject}: ${reason}.`, {
+    const why = reason.startsWith(`${subject}: `) ? reason.slice(subject.length + 2) : reason;
+    throw new LhsmError(missing ? `Library ${subject} is not there.` : `Cannot load ${subject}: ${why}.`, {
       code: missing ? 'LIBRARY_MISSING' : 'LIBRARY_INVALID',
       op,
       hint: advice.missing,
