@@ -48,7 +48,7 @@ struct message {
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct message *first, **last = &first;
-static int pipe_write = -1;
+static int pipe_read = -1, pipe_write = -1;
 static char called[4096];
 static int misuses, inflight, most_inflight, delay_us, main_thread_calls;
 static struct {
@@ -137,6 +137,11 @@ void fake_delay(int us)
 	delay_us = us;
 }
 
+int fake_pipe(void)
+{
+	return pipe_read;
+}
+
 int fake_misuses(void)
 {
 	return misuses;
@@ -188,6 +193,7 @@ int llapi_hsm_copytool_register(struct tool **out, const char *mount, int count,
 	tool->list = calloc(1, LIST_MAX);
 	if (pipe2(tool->fds, flags) < 0)
 		abort();
+	pipe_read = tool->fds[0];
 	pipe_write = tool->fds[1];
 	*out = tool;
 	return 0;
