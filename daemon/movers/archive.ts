@@ -144,11 +144,16 @@ async function write(writing: Writing, chosen: string): Promise<Written> {
       if (plan.note !== undefined) notes.push(plan.note);
       return { ...result, name };
     } catch (error) {
-      if (!hasCode(error, 'BLOB_CHANGED') || tries === MAX_TRIES) throw error;
+      if (!showsAnotherBlob(error) || tries === MAX_TRIES) throw error;
       tries += 1;
       look = true;
     }
   }
+}
+
+/** Whether an upload failed for what stands at its name. */
+function showsAnotherBlob(error: unknown): boolean {
+  return hasCode(error, 'BLOB_CHANGED') || hasCode(error, 'NOT_BLOCK_BLOB');
 }
 
 async function lookAndPlan(
@@ -182,7 +187,7 @@ async function upload(writing: Writing, name: string, expected: ExpectedVersion)
     );
   } catch (error) {
     // A file cut short meets its end early: say what happened, not how the reading noticed.
-    if (!signal.aborted && !hasCode(error, 'BLOB_CHANGED')) await refuseIfChanged(job, tools, source, error);
+    if (!signal.aborted && !showsAnotherBlob(error)) await refuseIfChanged(job, tools, source, error);
     throw error;
   }
 }

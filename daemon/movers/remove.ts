@@ -146,7 +146,7 @@ const refusals: Readonly<
   orphan: { what: 'is of another file, which is gone', code: 'BLOB_NOT_OURS', errno: 'EPERM' },
   'other-file': { what: 'holds the copy of another file', code: 'BLOB_OF_OTHER_FILE', errno: 'EPERM' },
   directory: { what: 'stands for a directory', code: 'BLOB_IS_DIRECTORY', errno: 'EISDIR' },
-  'other-type': { what: 'is no block blob', code: 'NOT_A_BLOCK_BLOB', errno: 'EPERM' },
+  'other-type': { what: 'is no block blob', code: 'NOT_BLOCK_BLOB', errno: 'EPERM' },
 };
 
 function notOurs(name: string, kind: NotOurs | 'free'): LhsmError {

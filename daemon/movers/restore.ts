@@ -83,27 +83,40 @@ async function fetchContent(restoring: Restoring): Promise<Fetched> {
 async function fetchFrom(restoring: Restoring, name: string): Promise<Fetched> {
   const { job, tools, memory } = restoring;
   const pinned = tools.policy.restoreChanged === 'fail' ? memory.pin : undefined;
+  let doubt: Doubt | undefined;
   try {
-    const headers = await download(restoring, name, pinned, false);
+    const headers = await download(restoring, name, pinned, (found) => {
+      doubt = found;
+    });
     return { name, headers };
   } catch (error) {
-    if (!(error instanceof OwnerUnknown)) throw explained(error, job, name);
-    // Only now, and only for a blob that names another file: the usual restore is one request.
-    await refuseOthersBlob(restoring, name, error.owner);
-    try {
-      const headers = await download(restoring, name, error.etag, true);
-      return { name, headers };
-    } catch (again) {
-      throw explained(again, job, name);
-    }
+    if (!doubt) throw explained(error, job, name);
+  }
+  // Only now, and only for a blob that names another file: the usual restore is one request.
+  await refuseOthersBlob(restoring, name, doubt.owner);
+  try {
+    const headers = await download(restoring, name, doubt.etag);
+    return { name, headers };
+  } catch (error) {
+    throw explained(error, job, name);
   }
 }
 
+/** A blob that names another file, and the version that does. */
+interface Doubt {
+  readonly owner: Fid;
+  readonly etag: string;
+}
+
+/**
+ * Downloads the version `ifMatch`, or whatever is there. A version that is not the pinned one and names another file
+ * is refused, before a byte is written, and told to `onDoubt`; without it nobody is in doubt any more.
+ */
 function download(
   restoring: Restoring,
   name: string,
   ifMatch: string | undefined,
-  ownerChecked: boolean,
+  onDoubt?: (doubt: Doubt) => void,
 ): Promise<BlobHeaders> {
   const { job, tools, signal, sizeBytes, memory } = restoring;
   signal.throwIfAborted();
@@ -116,24 +129,17 @@ function download(
       keepHoles: (headers) => headers.metadata[SPARSE_METADATA] === '1',
       accept: (headers) => {
         refuseUnfit(headers, name, restoring);
-        if (ownerChecked || sameEtag(memory.pin, headers.etag)) return;
-        const owner = namedOwner(headers.metadata, restoring.fileSystem);
-        if (owner && !sameFid(owner.fid, job.item.fid)) throw new OwnerUnknown(owner.fid, headers.etag);
+        if (!onDoubt || sameEtag(memory.pin, headers.etag)) return;
+        const owner = namedOwner(headers.metadata, restoring.fileSystem)?.fid;
+        if (!owner || sameFid(owner, job.item.fid)) return;
+        onDoubt({ owner, etag: headers.etag });
+        // It cannot wait for an answer here: the download begins anew when the owner has been asked.
+        throw refusal(`The blob ${name} names another file.`, { code: 'OWNER_UNKNOWN' });
       },
       counters: job.counters,
     },
     signal,
   );
-}
-
-/** Thrown by `accept`, which cannot wait: the blob names another file, and nobody has asked yet whether it lives. */
-class OwnerUnknown extends Error {
-  constructor(
-    readonly owner: Fid,
-    readonly etag: string,
-  ) {
-    super('the owner of the blob is to be looked at first');
-  }
 }
 
 /** Rejects with code BLOB_OF_OTHER_FILE when the other file that the blob names lives and claims it. */
@@ -156,7 +162,7 @@ async function refuseOthersBlob({ job, tools, signal }: Restoring, name: string,
 function refuseUnfit(headers: BlobHeaders, name: string, { sizeBytes }: Restoring): void {
   if (headers.blobType !== 'BlockBlob') {
     throw refusal(`The blob ${name} is a ${headers.blobType}; files are restored from block blobs only.`, {
-      code: 'NOT_A_BLOCK_BLOB',
+      code: 'NOT_BLOCK_BLOB',
     });
   }
   if (headers.accessTier?.toLowerCase() === 'archive') throw inArchiveTier(name);

@@ -67,7 +67,7 @@ export async function planWrite(
     case 'other-type':
       throw refusal(
         `The blob ${name} is a ${verdict.what}; only block blobs can hold a file.`,
-        'NOT_A_BLOCK_BLOB',
+        'NOT_BLOCK_BLOB',
         'EEXIST',
         'Move it away, or use another prefix.',
       );
