@@ -10,6 +10,7 @@ import type { Lustre } from '../native-bindings/lustre.js';
 import type { StatusMemory } from './agent-status.js';
 import { createArchiveContainer, type ContainerOptions } from './blobs/azure-container.js';
 import type { Config } from './config/config.js';
+import { escapeMount } from './config/mount-name.js';
 import type { AgentEmitter } from './events.js';
 import type { ActionTools } from './hsm/action.js';
 import { BytesGate } from './hsm/bytes-gate.js';
@@ -193,22 +194,4 @@ async function stillMounted(lustre: Lustre, mount: string, lock: MountLock): Pro
     if (hasCode(error, 'MOUNT_MISSING') || hasCode(error, 'NOT_LUSTRE')) return false;
     throw error;
   }
-}
-
-/** A mount's folder in state_dir and run_dir: `/mnt/lustre` → `mnt-lustre`, as systemd-escape(1) does. */
-export function escapeMount(mount: string): string {
-  const path = mount
-    .split('/')
-    .filter((part) => part !== '')
-    .join('/');
-  const escaped = [...Buffer.from(path)]
-    .map((byte, at) => {
-      const char = String.fromCharCode(byte);
-      if (char === '/') return '-';
-      return /[A-Za-z0-9:_]/.test(char) || (char === '.' && at > 0)
-        ? char
-        : `\\x${byte.toString(16).padStart(2, '0')}`;
-    })
-    .join('');
-  return escaped || '-';
 }

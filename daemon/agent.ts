@@ -7,7 +7,9 @@ import { StatusMemory } from './agent-status.js';
 import { archiveIds, buildParts, type Parts, type Teardown } from './agent-parts.js';
 import { applyReloadable, whatChanged } from './config/changes.js';
 import type { Config } from './config/config.js';
+import { adminSocket } from './config/mount-name.js';
 import { describeConfig } from './config/to-config.js';
+import { startAdmin } from './control/admin.js';
 import type {
   AgentControl,
   AgentStatus,
@@ -15,9 +17,11 @@ import type {
   ReloadResult,
   ReregisterResult,
 } from './control/agent-control.js';
+import { startHttp } from './control/http.js';
 import { AgentEmitter } from './events.js';
 import { STOP_REASONS } from './hsm/action.js';
 import type { Receiver } from './hsm/receiver.js';
+import { createMetrics } from './metrics.js';
 import { VERSION } from './version.js';
 
 export interface AgentOptions {
@@ -79,6 +83,7 @@ export class Agent implements AgentControl {
       });
       this.#parts = parts;
       this.#fsname = parts.fsname;
+      await this.#open();
       void this.#serve(parts);
     } catch (error) {
       await this.#takeDown();
@@ -175,6 +180,23 @@ export class Agent implements AgentControl {
       retryable: true,
       hint: 'See "lhsm-azblob status" for what it waits for.',
     });
+  }
+
+  /** Opens the agent to those who ask: metrics and health over TCP, the admin API over its socket. */
+  async #open(): Promise<void> {
+    const { http, runDir, mount } = this.#config;
+    const metrics = createMetrics({ events: this.events, version: VERSION, source: () => this.status() });
+    this.#teardown.push(() => {
+      metrics.close();
+    });
+    const socket = adminSocket(runDir, mount);
+    const admin = await startAdmin({ socket, control: this, metrics });
+    this.#teardown.push(() => admin.close());
+    this.#log.info({ socket }, 'admin API');
+    if (http.listen === undefined) return;
+    const server = await startHttp({ listen: http.listen, control: this, metrics });
+    this.#teardown.push(() => server.close());
+    this.#log.info({ address: server.address }, 'metrics and health');
   }
 
   /** Waits for what serving needs, then serves. Never rejects: what fails is declared over. */

@@ -110,7 +110,10 @@ export interface AgentControl {
   status(): AgentStatus;
   /** The configuration in force, as describeConfig of config/describe.ts puts it: no secret, no file's content. */
   config(): Readonly<Record<string, unknown>>;
-  /** Unregisters and registers again; actions in flight go on. */
+  /**
+   * Unregisters and registers again. Actions that run may finish within the grace time, then they are ended with
+   * RETRY; queued ones stay queued.
+   */
   reregister(signal: AbortSignal): Promise<ReregisterResult>;
   /** Reads the configuration again (as SIGHUP does). With CONFIG errors nothing changes. */
   reload(signal: AbortSignal): Promise<ReloadResult>;
