@@ -16,6 +16,7 @@ import {
 } from '@azure/storage-blob';
 import { LhsmError } from '../native-bindings/errors.js';
 import type { BlobAuth, BlobLocation } from './blob.js';
+import { VERSION } from './version.js';
 
 export interface AzureClientOptions {
   /** Certificates to trust besides the system's own, PEM. */
@@ -28,18 +29,7 @@ export interface AzureClientOptions {
 }
 
 /** `lhsm-azblob/<version>`, which stands before the SDK's own in the service's logs. */
-export const USER_AGENT = `lhsm-azblob/${packageVersion()}`;
-
-function packageVersion(): string {
-  try {
-    // From dist/daemon, where this file runs.
-    const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
-    const { version } = JSON.parse(text) as { version?: unknown };
-    return typeof version === 'string' ? version : '0';
-  } catch {
-    return '0';
-  }
-}
+export const USER_AGENT = `lhsm-azblob/${VERSION}`;
 
 /** Reads the CA file. Throws LhsmError naming it when it cannot be read or holds no certificate. */
 export function loadCaFile(path: string): string[] {

@@ -35,8 +35,8 @@ export interface EngineOptions {
 class SdkEngine implements TransferEngine {
   readonly #downloads: EngineParts;
   readonly #uploads: EngineParts;
-  readonly #closing = new AbortController();
-  readonly #running = new Set<Promise<unknown>>();
+  readonly #running = new Map<AbortController, Promise<unknown>>();
+  #closed = false;
 
   constructor(options: EngineOptions) {
     const { caFile, stallTimeoutMs } = options;
@@ -68,8 +68,9 @@ class SdkEngine implements TransferEngine {
 
   /** Aborts what is under way, waits for it, and closes the connections. */
   async close(): Promise<void> {
-    this.#closing.abort();
-    await Promise.allSettled(this.#running);
+    this.#closed = true;
+    for (const control of this.#running.keys()) control.abort();
+    await Promise.allSettled(this.#running.values());
     this.#downloads.clients.close();
     this.#uploads.clients.close();
     this.#downloads.pool.trim();
@@ -81,16 +82,15 @@ class SdkEngine implements TransferEngine {
     const stop = (): void => {
       own.abort();
     };
-    const signals = [outer, this.#closing.signal];
-    if (signals.some((signal) => signal.aborted)) stop();
-    for (const signal of signals) signal.addEventListener('abort', stop, { once: true });
+    if (this.#closed || outer.aborted) stop();
+    else outer.addEventListener('abort', stop, { once: true });
     const running = run(own.signal);
-    this.#running.add(running);
+    this.#running.set(own, running);
     try {
       return await running;
     } finally {
-      this.#running.delete(running);
-      for (const signal of signals) signal.removeEventListener('abort', stop);
+      this.#running.delete(own);
+      outer.removeEventListener('abort', stop);
     }
   }
 }

@@ -1,5 +1,6 @@
 // Several loops that work on one transfer: the first failure or the caller's abort stops all, and nobody is left
 // behind. download.ts and upload.ts run their ranges and blocks in one.
+import { setMaxListeners } from 'node:events';
 import { canceled } from '../azure-errors.js';
 
 export class WorkGroup {
@@ -13,6 +14,8 @@ export class WorkGroup {
   constructor(op: string, outer: AbortSignal) {
     this.#op = op;
     this.#outer = outer;
+    // A listener for each request in flight is no leak.
+    setMaxListeners(0, this.signal);
     if (outer.aborted) this.#stop();
     else outer.addEventListener('abort', this.#stop, { once: true });
   }

@@ -22,7 +22,10 @@ function aborting(): { signal: AbortSignal; abortSoon: () => void } {
   const abort = (): void => {
     control.abort();
   };
-  return { signal: control.signal, abortSoon: () => void setImmediate(abort) };
+  const abortSoon = (): void => {
+    setImmediate(abort);
+  };
+  return { signal: control.signal, abortSoon };
 }
 
 const noRead: RawIo['read'] = () => Promise.reject(new Error('nothing is read here'));
@@ -88,7 +91,9 @@ t.test('an abort waits for the write under way, and nothing comes after it', asy
     settled = true;
   });
   const rejected = t.rejects(download, { code: 'ECANCELED', errno: 125 });
-  await new Promise((resolve) => control.signal.addEventListener('abort', resolve));
+  await new Promise((resolve) => {
+    control.signal.addEventListener('abort', resolve);
+  });
   // A turn through the event loop's phases: long enough for a rejection that does not wait.
   await new Promise((resolve) => setImmediate(resolve));
   t.notOk(settled, 'still waiting for the write');
