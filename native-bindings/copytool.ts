@@ -1,28 +1,25 @@
-// A registration as copytool and the actions that it begins: the calls of liblustreapi that work on handles.
-// liblustreapi.ts makes them; the daemon sees them as the interfaces Copytool and CopyAction.
-//
-// C does not check its handles: a freed one crashes the process. So a handle is forgotten here before C
-// frees it, calls on one action run one after the other, and a registration ends after its actions.
-import { callPool } from './call-pool.js';
-import { errnoNumber, LhsmError } from './errors.js';
-import { CallFrame, type CFunction, Memory } from './ffi.js';
-import { callError, type Libc, libc, linux } from './libc.js';
-import type { ActionList, BeginOptions, CopyAction, Copytool, Extent, Fid } from './lustre.js';
-import { formatFid } from './lustre.js';
-import { decodeActionItem, decodeActionList, layouts, readFid, writeExtent } from './structs.js';
+// A registration as copytool: receives action lists and begins actions through liblustreapi. liblustreapi.ts makes
+// it; the daemon's receiver sees it as the interface Copytool. C does not check the handle: it is forgotten here
+// before C frees it, and a registration ends after its actions, which point to it.
 import { closeSync, readSync, writeSync } from 'node:fs';
 import { setImmediate } from 'node:timers/promises';
+import { callPool } from './call-pool.js';
+import { actionSignatures, LlapiAction } from './copy-action.js';
+import { errnoNumber, LhsmError } from './errors.js';
+import { CallFrame, type CFunction, Memory } from './ffi.js';
+import { layouts } from './layouts.js';
+import { callError, type Libc, libc, linux } from './libc.js';
+import type { ActionList, BeginOptions, CopyAction, Copytool } from './lustre.js';
+import { formatFid } from './lustre.js';
+import { decodeActionItem, decodeActionList } from './structs.js';
 
 export const copytoolSignatures = {
+  ...actionSignatures,
   llapi_hsm_copytool_register: { result: 'i32', args: ['ptr', 'ptr', 'i32', 'ptr', 'i32'] },
   llapi_hsm_copytool_unregister: { result: 'i32', args: ['ptr'] },
   llapi_hsm_copytool_get_fd: { result: 'i32', args: ['ptr'] },
   llapi_hsm_copytool_recv: { result: 'i32', args: ['ptr', 'ptr', 'ptr'] },
   llapi_hsm_action_begin: { result: 'i32', args: ['ptr', 'ptr', 'ptr', 'i32', 'i32', 'i32'] },
-  llapi_hsm_action_end: { result: 'i32', args: ['ptr', 'ptr', 'i32', 'i32'] },
-  llapi_hsm_action_progress: { result: 'i32', args: ['ptr', 'ptr', 'u64', 'i32'] },
-  llapi_hsm_action_get_dfid: { result: 'i32', args: ['ptr', 'ptr'] },
-  llapi_hsm_action_get_fd: { result: 'i32', args: ['ptr'] },
 } as const;
 
 export type CopytoolFunctions = { readonly [K in keyof typeof copytoolSignatures]: CFunction };
@@ -283,85 +280,6 @@ class LlapiCopytool implements Copytool {
 
   #live(): bigint {
     if (this.#handle === undefined || this.#stopping) throw new Error('the copytool is unregistered');
-    return this.#handle;
-  }
-}
-
-class LlapiAction implements CopyAction {
-  readonly #fn: CopytoolFunctions;
-  readonly #fid: Fid;
-  /** Memory for a FID, shared by all actions. */
-  readonly #scratch: Memory;
-  readonly #ended: () => void;
-  #handle: bigint | undefined;
-  /** The calls made so far: the next one waits for them. */
-  #last: Promise<unknown> = Promise.resolve();
-
-  constructor(fn: CopytoolFunctions, fid: Fid, handle: bigint, scratch: Memory, ended: () => void) {
-    this.#fn = fn;
-    this.#fid = fid;
-    this.#handle = handle;
-    this.#scratch = scratch;
-    this.#ended = ended;
-  }
-
-  dataFid(): Fid {
-    const fn = this.#fn.llapi_hsm_action_get_dfid;
-    this.#check(fn.name, fn.int(this.#live(), this.#scratch));
-    return readFid(this.#scratch.bytes);
-  }
-
-  openData(): number {
-    const fd = this.#check('llapi_hsm_action_get_fd', this.#fn.llapi_hsm_action_get_fd.int(this.#live()));
-    libc().setCloseOnExec(fd);
-    return fd;
-  }
-
-  progress(extent: Extent, totalBytes: bigint, flags = 0): Promise<void> {
-    const handle = this.#live();
-    return this.#next(async () => {
-      const rc = await callPool().run(async (frame) => {
-        const struct = frame.alloc(layouts.hsm_extent.size);
-        writeExtent(struct.bytes, extent);
-        return frame.int(this.#fn.llapi_hsm_action_progress, handle, struct, totalBytes, flags);
-      });
-      this.#check('llapi_hsm_action_progress', rc);
-    });
-  }
-
-  end(extent: Extent, flags: number, errno: number): Promise<void> {
-    const handle = this.#live();
-    this.#handle = undefined;
-    return this.#next(async () => {
-      try {
-        const rc = await callPool().run(async (frame) => {
-          const cell = frame.alloc(POINTER_BYTES);
-          cell.bytes.writeBigUInt64LE(handle);
-          const struct = frame.alloc(layouts.hsm_extent.size);
-          writeExtent(struct.bytes, extent);
-          return frame.int(this.#fn.llapi_hsm_action_end, cell, struct, flags, errno);
-        });
-        this.#check('llapi_hsm_action_end', rc);
-      } finally {
-        this.#ended();
-      }
-    });
-  }
-
-  /** Two threads must not be in C with one handle, least of all one of them in `end`. */
-  #next(call: () => Promise<void>): Promise<void> {
-    const result = this.#last.then(call);
-    this.#last = result.catch(() => undefined);
-    return result;
-  }
-
-  #check(op: string, rc: number): number {
-    if (rc < 0) throw callError(op, formatFid(this.#fid), -rc);
-    return rc;
-  }
-
-  #live(): bigint {
-    if (this.#handle === undefined) throw new Error(`the action of ${formatFid(this.#fid)} has ended`);
     return this.#handle;
   }
 }

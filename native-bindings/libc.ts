@@ -6,7 +6,8 @@ import { errnoName, errnoNumber, LhsmError } from './errors.js';
 import { CallFrame, type CArg, type CFunction, loadLibrary, Memory, memoryAt } from './ffi.js';
 import type { HostOs } from './host.js';
 import type { FileTimes } from './lustre.js';
-import { layouts, writeFileTimes } from './structs.js';
+import { layouts } from './layouts.js';
+import { writeFileTimes } from './structs.js';
 
 const signatures = {
   __errno_location: { result: 'ptr', args: [] },
@@ -55,9 +56,7 @@ const ERANGE_TRIES = 5;
 const { EAGAIN, EINTR, ENODATA, ENXIO, ERANGE } = constants.errno;
 
 /** Errors after which the same call may succeed with nothing mended. */
-const retryable = new Set(
-  ['EAGAIN', 'EINTR', 'EBUSY', 'ETIMEDOUT', 'ENOTCONN', 'ESHUTDOWN', 'ENOMEM'].map(errnoNumber),
-);
+const retryable = new Set(['EAGAIN', 'EINTR', 'EBUSY', 'ETIMEDOUT', 'ENOTCONN', 'ENOMEM'].map(errnoNumber));
 
 /** The LhsmError of a failed C function; `errno` is positive. */
 export function callError(op: string, subject: string, errno: number, hint?: string): LhsmError {

@@ -5,6 +5,7 @@ import { callPool } from './call-pool.js';
 import { copytoolSignatures, registerCopytool } from './copytool.js';
 import { LhsmError } from './errors.js';
 import { type CallFrame, type CArg, CFunction, loadLibrary, Memory } from './ffi.js';
+import { layouts, statArch, statLayouts } from './layouts.js';
 import { callError, libc, linux } from './libc.js';
 import type {
   Copytool,
@@ -19,17 +20,7 @@ import type {
   Striping,
 } from './lustre.js';
 import { formatFid } from './lustre.js';
-import {
-  encodeRequest,
-  layouts,
-  readCurrentAction,
-  readFid,
-  readHsmState,
-  statArch,
-  statLayouts,
-  writeFid,
-  writeStat,
-} from './structs.js';
+import { encodeRequest, readCurrentAction, readFid, readHsmState, writeFid, writeStat } from './structs.js';
 
 const signatures = {
   ...copytoolSignatures,

@@ -5,8 +5,8 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import * as numbers from '../../native-bindings/constants.js';
+import { layouts, statArch, statLayouts } from '../../native-bindings/layouts.js';
 import { linux } from '../../native-bindings/libc.js';
-import { layouts, statArch, statLayouts } from '../../native-bindings/structs.js';
 import { fixture, gcc, root } from './helpers.js';
 
 const header = existsSync('/usr/include/lustre/lustreapi.h') ? 'the real headers' : "the simulator's header";
