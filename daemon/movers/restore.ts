@@ -68,16 +68,16 @@ async function fetchContent(restoring: Restoring): Promise<Fetched> {
   if (memory.unreadable !== undefined) throw memory.unreadable;
   if (memory.elsewhere) throw otherContainer(job, memory.elsewhere.container);
   if (memory.name !== undefined) return fetchFrom(restoring, memory.name);
-  let missing: Error | undefined;
+  let notThere: Error | undefined;
   for await (const name of namesToTry(tools, job.container, job.item.fid)) {
     try {
       return await fetchFrom(restoring, name);
     } catch (error) {
       if (!(error instanceof LhsmError) || error.code !== 'BLOB_MISSING') throw error;
-      missing ??= error;
+      notThere ??= error;
     }
   }
-  throw missing ?? nameless(job);
+  throw notThere ?? nameless(job);
 }
 
 async function fetchFrom(restoring: Restoring, name: string): Promise<Fetched> {
@@ -90,7 +90,7 @@ async function fetchFrom(restoring: Restoring, name: string): Promise<Fetched> {
     });
     return { name, headers };
   } catch (error) {
-    if (!doubt) throw explained(error, job, name);
+    if (!doubt) throw explained(await lookedAt(error, restoring, name), job, name);
   }
   // Only now, and only for a blob that names another file: the usual restore is one request.
   await refuseOthersBlob(restoring, name, doubt.owner);
@@ -99,6 +99,23 @@ async function fetchFrom(restoring: Restoring, name: string): Promise<Fetched> {
     return { name, headers };
   } catch (error) {
     throw explained(error, job, name);
+  }
+}
+
+/**
+ * Says more of a version that is not there: the blob may be gone altogether, which some services answer as a failed
+ * condition, or of another size. The failure has happened, so one more request is no loss.
+ */
+async function lookedAt(error: unknown, restoring: Restoring, name: string): Promise<unknown> {
+  const { job, signal } = restoring;
+  if (!hasCode(error, 'BLOB_CHANGED')) return error;
+  try {
+    const headers = await job.container.properties(name, signal);
+    if (!headers) return missing(name, job, error);
+    refuseUnfit(headers, name, restoring);
+    return error;
+  } catch (better) {
+    return signal.aborted || !hasCode(better, 'SIZE_MISMATCH') ? error : better;
   }
 }
 
@@ -178,7 +195,8 @@ function refuseUnfit(headers: BlobHeaders, name: string, { sizeBytes }: Restorin
 }
 
 /** The failures that an operator can mend, in words that say how. Anything else is passed on. */
-function explained(error: unknown, { container }: MoverJob, name: string): unknown {
+function explained(error: unknown, job: MoverJob, name: string): unknown {
+  if (error instanceof LhsmError && error.op === 'restore') return error;
   if (hasCode(error, 'BLOB_CHANGED')) {
     return refusal(`The blob ${name} is not the version that the file was released with.`, {
       code: 'BLOB_CHANGED',
@@ -188,14 +206,18 @@ function explained(error: unknown, { container }: MoverJob, name: string): unkno
   }
   if (hasCode(error, 'BLOB_ARCHIVED')) return inArchiveTier(name, error);
   if (hasCode(error, 'BLOB_MISSING') || (error instanceof LhsmError && error.code === 'ENOENT')) {
-    return refusal(`The blob ${name} is not in container ${container.container}.`, {
-      code: 'BLOB_MISSING',
-      errno: errnoNumber('ENOENT'),
-      hint: 'Undelete it where soft delete is on; the file stays released until it is back.',
-      cause: error,
-    });
+    return missing(name, job, error);
   }
   return error;
+}
+
+function missing(name: string, { container }: MoverJob, cause: unknown): LhsmError {
+  return refusal(`The blob ${name} is not in container ${container.container}.`, {
+    code: 'BLOB_MISSING',
+    errno: errnoNumber('ENOENT'),
+    hint: 'Undelete it where soft delete is on; the file stays released until it is back.',
+    cause,
+  });
 }
 
 function inArchiveTier(name: string, cause?: unknown): LhsmError {

@@ -53,7 +53,7 @@ export class Bench {
   /** Runs when an upload has been committed. */
   afterUpload: (() => void) | undefined;
   /** Runs before an upload's second look at the data version. */
-  beforeCommit: (() => void) | undefined;
+  beforeCommit: (() => unknown) | undefined;
   readonly signal = new AbortController();
 
   private constructor(
@@ -237,7 +237,7 @@ export class Bench {
       download: (...args) => engine.download(...args),
       upload: async (request, signal) => {
         const beforeCommit = async (): Promise<void> => {
-          this.beforeCommit?.();
+          await this.beforeCommit?.();
           await request.beforeCommit();
         };
         const result = await engine.upload({ ...request, beforeCommit }, signal);
