@@ -21,6 +21,7 @@ export function buildProgram(io: Io): Command {
     )
     .version(VERSION, '--version')
     .configureOutput({ writeOut: io.out, writeErr: io.err })
+    .configureHelp({ helpWidth: 100 })
     .showSuggestionAfterError()
     .exitOverride();
   addDaemonOptions(program);

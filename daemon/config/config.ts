@@ -43,7 +43,7 @@ export interface LogConfig {
 export interface Config {
   readonly mount: string;
   readonly library: string;
-  /** Holds the journal and the lock, one folder a mount. */
+  /** Holds the journal, one folder a mount. */
   readonly stateDir: string;
   /** Holds the admin socket, one folder a mount. */
   readonly runDir: string;

@@ -46,6 +46,7 @@ function build(): Command {
     .version(VERSION, '--version')
     .helpOption('--help', 'print this text')
     .allowExcessArguments(false)
+    .configureHelp({ helpWidth: 100 })
     .showSuggestionAfterError()
     .exitOverride();
   for (const [flag, , text] of Object.values(shortcuts)) command.option(flag, text);

@@ -131,7 +131,7 @@ export const configSchema = z
       .meta(fixed('The Lustre library: a name for the dynamic linker, or a path.')),
     state_dir: absolutePath
       .default(defaults.state_dir)
-      .meta(fixed('Holds the journal and the lock, one folder a mount. On a local disk, not on Lustre.')),
+      .meta(fixed('Holds the journal, one folder a mount. On a local disk, not on Lustre.')),
     run_dir: absolutePath
       .default(defaults.run_dir)
       .meta(fixed('Holds the admin socket, one folder a mount.')),
