@@ -89,8 +89,21 @@ function checkBlobName(name: string, subject: () => string): void {
 }
 
 /**
+ * The service takes `\\` in a blob's name for `/` (the SDK says so in BlobClient, Azurite does it too): a file
+ * `a\\b` would get the blob of the file `a/b`. So it is written `%5C`, and what reads like that already gets one `25` more,
+ * as often as it takes to be told apart: every name has its own, and gets itself back.
+ */
+function escapeBackslash(text: string): string {
+  return text.replace(/%((?:25)*5C)/g, '%25$1').replaceAll('\\', '%5C');
+}
+
+function unescapeBackslash(text: string): string {
+  return text.replace(/%((?:25)*)5C/g, (_, more: string) => (more === '' ? '\\' : `%${more.slice(2)}5C`));
+}
+
+/**
  * The name of the blob of a file by its path relative to the mount, without a leading slash. `prefix` ends with
- * `/` or is empty. Throws LhsmError for a name that Azure or another reader could not give back: codes
+ * `/` or is empty. The path as it is, but for backslashes. Throws LhsmError for a name that Azure or another reader could not give back: codes
  * NAME_NOT_UTF8, NAME_TOO_LONG, NAME_TOO_DEEP, COMPONENT_TOO_LONG, PATH_TOO_LONG, NAME_DOT_COMPONENT,
  * NAME_EMPTY_COMPONENT, NAME_NUL.
  */
@@ -106,7 +119,7 @@ export function blobNameOfPath(prefix: string, path: Buffer): string {
     return refuse('NAME_NOT_UTF8', subject(), 'is not UTF-8, and blob names are');
   }
   checkComponents(text.split('/'), subject);
-  const name = `${prefix}${text}`;
+  const name = `${prefix}${escapeBackslash(text)}`;
   checkBlobName(name, subject);
   return name;
 }
@@ -119,7 +132,7 @@ export function blobNameOfPath(prefix: string, path: Buffer): string {
 export function pathOfBlobName(prefix: string, name: string): Buffer {
   const subject = (): string => `The blob name ${showPath(Buffer.from(name))}`;
   if (!name.startsWith(prefix)) refuse('NAME_OUTSIDE_PREFIX', subject(), `does not begin with ${prefix}`);
-  const text = name.slice(prefix.length).replace(/\/$/, '');
+  const text = unescapeBackslash(name.slice(prefix.length).replace(/\/$/, ''));
   checkComponents(text.split('/'), subject);
   const path = Buffer.from(text, 'utf8');
   if (path.toString('utf8') !== text) refuse('NAME_NOT_UTF8', subject(), 'is not well-formed Unicode');

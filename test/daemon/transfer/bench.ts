@@ -1,4 +1,5 @@
 // What the tests of the engine share: a faulty server, an engine of small sizes, files, and one call for each way.
+import { setMaxListeners } from 'node:events';
 import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -79,6 +80,7 @@ export async function openBench(t: Test, options: Partial<EngineOptions> = {}): 
     rmSync(dir, { recursive: true });
   });
   const never = new AbortController().signal;
+  setMaxListeners(0, never);
   return {
     server,
     engine,
