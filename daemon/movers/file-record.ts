@@ -24,8 +24,11 @@ export interface Memory {
 
 /** Reads both xattrs. Rejects with LhsmError as Lustre.getXattr does; a value that makes no sense is told, not thrown. */
 export async function recall(lustre: Lustre, fd: number, container: ArchiveContainer): Promise<Memory> {
-  const value = await lustre.getXattr(fd, BLOB_XATTR);
-  const etag = (await lustre.getXattr(fd, ETAG_XATTR))?.toString('utf8').replace(/\0$/, '').trim();
+  const [value, pinned] = await Promise.all([
+    lustre.getXattr(fd, BLOB_XATTR),
+    lustre.getXattr(fd, ETAG_XATTR),
+  ]);
+  const etag = pinned?.toString('utf8').replace(/\0$/, '').trim();
   const pin = etag === '' ? undefined : etag;
   const nothing = { value, name: undefined, elsewhere: undefined, unreadable: undefined, pin };
   if (value === undefined) return nothing;
