@@ -26,6 +26,13 @@ export function errnoName(errno: number): string {
   return nameOf.get(errno) ?? `errno ${errno}`;
 }
 
+/** The errno's name of an error that Node gave: libuv has no code for some of Linux's (EDQUOT among them). */
+export function systemErrorName(error: unknown): string {
+  const { errno, code } = error as { errno?: unknown; code?: unknown };
+  if (typeof errno === 'number' && errno !== 0) return errnoName(Math.abs(errno));
+  return typeof code === 'string' ? code : 'EIO';
+}
+
 export interface LhsmErrorOptions {
   /** Stable, upper-case: an errno's name or one of our own codes (docs/operations.md lists them). */
   readonly code: string;

@@ -306,8 +306,12 @@ export class Action implements Task {
     try {
       await this.#end(errno, retry ? ProgressFlag.RETRY : 0);
     } catch (endError) {
-      // ENOENT: another tool on the mount had the item, or the coordinator has forgotten it.
-      failure = hasCode(endError, 'ENOENT') ? STOP_REASONS.forgotten(error ?? endError) : (error ?? endError);
+      // ENOENT: another tool on the mount had the item, or the coordinator has forgotten it. A refusal of our
+      // own (an unknown action, say) stays the reason.
+      const unknown =
+        hasCode(endError, 'ENOENT') &&
+        (error === undefined || hasCode(error, 'ENOENT') || resultOf(error) === 'canceled');
+      failure = unknown ? STOP_REASONS.forgotten(error ?? endError) : (error ?? endError);
     } finally {
       if (this.#closeAfterEnd >= 0) await closeFd(this.#closeAfterEnd);
       try {

@@ -2,7 +2,7 @@
 // download.ts and upload.ts call it.
 import { read, write } from 'node:fs';
 import { promisify } from 'node:util';
-import { LhsmError } from '../../native-bindings/errors.js';
+import { LhsmError, systemErrorName } from '../../native-bindings/errors.js';
 
 const readOnce = promisify(read);
 const writeOnce = promisify(write);
@@ -38,7 +38,7 @@ const hints: Readonly<Record<string, string>> = {
 };
 
 function fileError(op: 'read' | 'write', position: number, cause: unknown): LhsmError {
-  const code = (cause as NodeJS.ErrnoException).code ?? 'EIO';
+  const code = systemErrorName(cause);
   const hint = hints[code];
   return new LhsmError(`The file's ${op} at offset ${position} failed (${code}).`, {
     code,
