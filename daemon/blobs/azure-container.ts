@@ -1,9 +1,8 @@
 // The archive container over the SDK: properties, empty blobs, deletion, a probe. The agent makes one for each
 // archive; movers and jobs call it.
 import type { ContainerClient } from '@azure/storage-blob';
-import type { LhsmError } from '../../native-bindings/errors.js';
+import { LhsmError } from '../../native-bindings/errors.js';
 import { AzureClients, type AzureClientOptions } from '../azure-client.js';
-import { serviceCode } from '../azure-errors.js';
 import {
   DEFAULT_RETRY_POLICY,
   ThrottleGate,
@@ -137,19 +136,31 @@ export class AzureContainer implements ArchiveContainer {
   }
 
   async delete(name: string, expected: ExpectedVersion, signal: AbortSignal): Promise<void> {
-    await this.#try('Delete Blob', name, signal, async (attempt) => {
-      try {
+    let tries = 0;
+    try {
+      await this.#try('Delete Blob', name, signal, async (attempt) => {
+        tries = attempt.number;
         await this.#blob(name).delete({
           abortSignal: signal,
           deleteSnapshots: 'include',
           conditions: conditionsOf(expected),
         });
-      } catch (error) {
-        // Gone at a second try: the first one did it, and its answer was lost.
-        if (attempt.number > 1 && serviceCode(error) === 'BlobNotFound') return;
-        throw error;
-      }
-    });
+      });
+    } catch (error) {
+      // A condition on a blob that is gone may be answered with 412 as well.
+      const gone =
+        isCode(error, 'BLOB_MISSING') ||
+        (isCode(error, 'BLOB_CHANGED') && (await this.properties(name, signal)) === undefined);
+      if (!gone) throw error;
+      // Gone at a second try: the first one did it, and its answer was lost.
+      if (tries > 1) return;
+      throw new LhsmError(`Delete Blob: ${this.#subject(name)} does not exist.`, {
+        code: 'BLOB_MISSING',
+        op: 'Delete Blob',
+        errno: 2,
+        cause: error,
+      });
+    }
   }
 
   async probe(signal: AbortSignal): Promise<void> {
@@ -166,13 +177,17 @@ export class AzureContainer implements ArchiveContainer {
     return this.#clients.blob(this.location(name));
   }
 
+  #subject(name: string): string {
+    return `blob ${JSON.stringify(name)} of container ${this.container}`;
+  }
+
   #try<T>(op: string, name: string, signal: AbortSignal, run: (attempt: Attempt) => Promise<T>): Promise<T> {
     const { onRetry, onThrottle } = this.#options;
     return withRetries(
       {
         policy: this.#policy,
         op,
-        subject: `blob ${JSON.stringify(name)} of container ${this.container}`,
+        subject: this.#subject(name),
         signal,
         gate: this.#gate,
         ...(onRetry === undefined ? {} : { onRetry }),
