@@ -39,11 +39,18 @@ export function callsAtOnce(threads: number): number {
   return Math.max(1, threads - 1 - Math.max(1, Math.floor(threads / 4)));
 }
 
+/** Fewer threads than this, and a pending receive could keep every call waiting. */
+export const MIN_POOL_THREADS = 3;
+
+/** The threads of libuv's pool: UV_THREADPOOL_SIZE, or libuv's default and limit. */
+export function poolThreads(): number {
+  const threads = Number.parseInt(process.env['UV_THREADPOOL_SIZE'] ?? '', 10);
+  return threads > 0 ? Math.min(threads, 1024) : 4;
+}
+
 let sharedPool: CallPool | undefined;
 
-/** The process's pool of calls, sized by UV_THREADPOOL_SIZE (libuv's default is 4). */
+/** The process's pool of calls. UV_THREADPOOL_SIZE must be set before anything uses libuv's pool. */
 export function callPool(): CallPool {
-  const threads = Number.parseInt(process.env['UV_THREADPOOL_SIZE'] ?? '', 10);
-  sharedPool ??= new CallPool(callsAtOnce(threads > 0 ? Math.min(threads, 1024) : 4));
-  return sharedPool;
+  return (sharedPool ??= new CallPool(callsAtOnce(poolThreads())));
 }

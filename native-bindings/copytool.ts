@@ -3,7 +3,7 @@
 // before C frees it, and a registration ends after its actions, which point to it.
 import { closeSync, readSync, writeSync } from 'node:fs';
 import { setImmediate } from 'node:timers/promises';
-import { callPool } from './call-pool.js';
+import { callPool, MIN_POOL_THREADS, poolThreads } from './call-pool.js';
 import { actionSignatures, LlapiAction } from './copy-action.js';
 import { errnoNumber, LhsmError } from './errors.js';
 import { CallFrame, type CFunction, Memory } from './ffi.js';
@@ -66,6 +66,16 @@ export async function registerCopytool(
   mount: string,
   archiveIds: readonly number[],
 ): Promise<Copytool> {
+  if (poolThreads() < MIN_POOL_THREADS) {
+    throw new LhsmError(
+      `UV_THREADPOOL_SIZE=${poolThreads()} leaves no threads beside the one that receives.`,
+      {
+        code: 'EINVAL',
+        op: 'llapi_hsm_copytool_register',
+        hint: `Set UV_THREADPOOL_SIZE to ${MIN_POOL_THREADS} or more.`,
+      },
+    );
+  }
   const handle = await callPool().run(async (frame) => {
     const cell = frame.alloc(POINTER_BYTES);
     const ids = frame.alloc(Math.max(1, archiveIds.length) * INT_BYTES);
