@@ -54,6 +54,8 @@ export class Bench {
   afterUpload: (() => void) | undefined;
   /** Runs before an upload's second look at the data version. */
   beforeCommit: (() => unknown) | undefined;
+  /** Runs between the look at a blob and its deletion. */
+  beforeDelete: (() => Promise<void>) | undefined;
   readonly signal = new AbortController();
 
   private constructor(
@@ -227,7 +229,10 @@ export class Bench {
       location: (name) => container.location(name),
       properties: (...args) => count(container.properties(...args)),
       putEmpty: (...args) => count(container.putEmpty(...args)),
-      delete: (...args) => count(container.delete(...args)),
+      delete: async (...args) => {
+        await this.beforeDelete?.();
+        await count(container.delete(...args));
+      },
       probe: (...args) => count(container.probe(...args)),
     };
   }

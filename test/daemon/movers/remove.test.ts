@@ -163,6 +163,13 @@ t.test('a file that cannot be opened is not taken for gone', async (t) => {
   t.equal((await bench.blobs()).length, 1);
 });
 
+t.test('somebody who writes between the look and the deletion wins', async (t) => {
+  const { bench, fid } = await archived(t);
+  bench.beforeDelete = () => bench.put('f', 'theirs');
+  await t.rejects(bench.remove(fid), { code: 'BLOB_CHANGED', errno: 116 });
+  t.equal(await bench.content('f'), 'theirs');
+});
+
 t.test('an abort deletes nothing', async (t) => {
   const { bench, fid } = await archived(t);
   bench.lustre.before('hsmStateFd', () => {
