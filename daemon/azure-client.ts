@@ -1,8 +1,8 @@
 // Makes SDK clients: one keep-alive agent, one pipeline per credential, our user agent, our CA file. The blobs room
 // and the transfer room each hold one of these.
 import { readFileSync } from 'node:fs';
-import { Agent as HttpAgent, type AgentOptions as HttpAgentOptions } from 'node:http';
-import { Agent as HttpsAgent } from 'node:https';
+import { Agent as HttpAgent } from 'node:http';
+import { Agent as HttpsAgent, type AgentOptions } from 'node:https';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { rootCertificates } from 'node:tls';
@@ -62,20 +62,23 @@ function giveUpWhenStalled(socket: Duplex | null | undefined, timeoutMs: number)
   });
 }
 
+/**
+ * An unused connection is closed after that long: longer ones may have been dropped on the way by a firewall, which shows
+ * only when a request on them gets no answer.
+ */
+const IDLE_TIMEOUT_MS = 30_000;
+
 type AgentClass = typeof HttpAgent | typeof HttpsAgent;
 
-function stallingAgent(
-  Base: AgentClass,
-  options: HttpAgentOptions,
-  timeoutMs: number | undefined,
-): HttpAgent {
-  if (timeoutMs === undefined) return new Base(options);
-  // The agent's own `timeout` keeps the socket's timer at this value between requests too.
-  const agent = new Base({ ...options, timeout: timeoutMs });
+function keepAliveAgent(Base: AgentClass, options: AgentOptions, stallMs: number | undefined): HttpAgent {
+  // Node's agent closes idle sockets at this time, and sets every socket's timer back to it between requests; during
+  // one the timer alone does nothing.
+  const agent = new Base({ ...options, keepAlive: true, timeout: stallMs ?? IDLE_TIMEOUT_MS });
+  if (stallMs === undefined) return agent;
   const create = agent.createConnection.bind(agent);
   agent.createConnection = (connection, callback) => {
     const socket = create(connection, callback);
-    giveUpWhenStalled(socket, timeoutMs);
+    giveUpWhenStalled(socket, stallMs);
     return socket;
   };
   return agent;
@@ -90,8 +93,8 @@ export class AzureClients {
   /** Throws LhsmError when the CA file cannot be used. */
   constructor(options: AzureClientOptions = {}) {
     const ca = options.caFile === undefined ? {} : { ca: loadCaFile(options.caFile) };
-    this.#http = stallingAgent(HttpAgent, { keepAlive: true }, options.socketTimeoutMs);
-    this.#https = stallingAgent(HttpsAgent, { keepAlive: true, ...ca }, options.socketTimeoutMs);
+    this.#http = keepAliveAgent(HttpAgent, {}, options.socketTimeoutMs);
+    this.#https = keepAliveAgent(HttpsAgent, ca, options.socketTimeoutMs);
   }
 
   blob(location: BlobLocation): BlockBlobClient {

@@ -5,21 +5,17 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net';
 import type { BlobLocation } from '../../daemon/blob.js';
 import { blobUrl } from '../../daemon/blobs/names.js';
-
-export type Operation =
-  'Get Blob' | 'Head Blob' | 'Put Blob' | 'Put Block' | 'Put Block List' | 'Get Block List' | 'Delete Blob';
-
-export interface StoredBlob {
-  content: Buffer;
-  etag: string;
-  metadata: Record<string, string>;
-  /** `BlockBlob` unless a test says otherwise. */
-  type: string;
-  tier: string;
-  /** Of a Put Blob only, as the service keeps it. */
-  md5?: string | undefined;
-  blocks: string[];
-}
+import {
+  collect,
+  fail,
+  headersOf,
+  metadataOf,
+  operationOf,
+  setHeaders,
+  type AnswerHeaders,
+  type Operation,
+  type StoredBlob,
+} from './blob-answers.js';
 
 export interface SeenRequest {
   readonly operation: Operation;
@@ -33,10 +29,10 @@ export interface Fault {
   readonly status?: number;
   readonly code?: string;
   /** Headers to set, or (undefined) to leave out. */
-  readonly headers?: Readonly<Record<string, string | undefined>>;
+  readonly headers?: AnswerHeaders;
   /** Closes the connection after so many bytes of body; on a write, before anything is read or done. */
   readonly resetAfter?: number;
-  /** Sends nothing any more after so many bytes of body; on a write, never answers. */
+  /** Sends nothing any more after so many bytes of body, not even headers if negative; on a write, never answers. */
   readonly stallAfter?: number;
   /** Sends a body of so many bytes less (or, negative, more) than the range, with a matching Content-Length. */
   readonly shortBy?: number;
@@ -155,7 +151,7 @@ export class FaultyBlobServer {
       return;
     }
     const body = await collect(request);
-    if (isWrite && fault.stallAfter !== undefined) return;
+    if (fault.stallAfter !== undefined && (isWrite || fault.stallAfter < 0)) return;
     if (fault.status !== undefined) {
       fail(response, fault.status, fault.code, fault.headers, seen.operation === 'Head Blob');
       return;
@@ -227,11 +223,7 @@ export class FaultyBlobServer {
   ): void {
     const { name, operation, headers } = seen;
     const blob = this.blobs.get(name);
-    const answer = (
-      status: number,
-      more: Readonly<Record<string, string | undefined>> = {},
-      text = '',
-    ): void => {
+    const answer = (status: number, more: AnswerHeaders = {}, text = ''): void => {
       if (!response) return;
       response.statusCode = status;
       setHeaders(response, { ...more, ...fault.headers });
@@ -294,64 +286,4 @@ export class FaultyBlobServer {
 /** Starts a server that behaves until told otherwise. */
 export function startFaultyBlobServer(): Promise<FaultyBlobServer> {
   return new FaultyBlobServer().start();
-}
-
-function operationOf(method: string, url: URL): Operation {
-  const comp = url.searchParams.get('comp');
-  if (method === 'HEAD') return 'Head Blob';
-  if (method === 'GET') return comp === 'blocklist' ? 'Get Block List' : 'Get Blob';
-  if (method === 'DELETE') return 'Delete Blob';
-  if (comp === 'block') return 'Put Block';
-  return comp === 'blocklist' ? 'Put Block List' : 'Put Blob';
-}
-
-async function collect(request: IncomingMessage): Promise<Buffer> {
-  const chunks: Buffer[] = [];
-  for await (const chunk of request) chunks.push(chunk as Buffer);
-  return Buffer.concat(chunks);
-}
-
-function metadataOf(headers: IncomingMessage['headers']): Record<string, string> {
-  const found = Object.entries(headers).filter(([key]) => key.startsWith('x-ms-meta-'));
-  return Object.fromEntries(found.map(([key, value]) => [key.slice('x-ms-meta-'.length), String(value)]));
-}
-
-function headersOf(blob: StoredBlob): Record<string, string | undefined> {
-  return {
-    etag: blob.etag,
-    'last-modified': 'Sun, 22 Nov 2026 09:32:49 GMT',
-    'x-ms-blob-type': blob.type,
-    'x-ms-access-tier': blob.tier,
-    'content-md5': blob.md5,
-    'content-type': 'application/octet-stream',
-    ...Object.fromEntries(Object.entries(blob.metadata).map(([key, value]) => [`x-ms-meta-${key}`, value])),
-  };
-}
-
-function setHeaders(response: ServerResponse, headers: Readonly<Record<string, string | undefined>>): void {
-  for (const [key, value] of Object.entries(headers)) {
-    if (value === undefined) response.removeHeader(key);
-    else response.setHeader(key, value);
-  }
-}
-
-function fail(
-  response: ServerResponse,
-  status: number,
-  code?: string,
-  headers: Readonly<Record<string, string | undefined>> = {},
-  isHead = false,
-): void {
-  response.statusCode = status;
-  const body =
-    code === undefined || isHead
-      ? ''
-      : `<?xml version="1.0" encoding="utf-8"?><Error><Code>${code}</Code><Message>Injected.</Message></Error>`;
-  setHeaders(response, {
-    'content-type': 'application/xml',
-    'x-ms-error-code': code,
-    'content-length': String(body.length),
-    ...headers,
-  });
-  response.end(body);
 }

@@ -31,6 +31,15 @@ t.test('a body that breaks off goes on where it broke, with a range for the rest
   }
 });
 
+t.test('a service that takes a request and never answers is asked again', async (t) => {
+  const at = await openBench(t, { stallTimeoutMs: 100 });
+  at.server.put('blob', content);
+  at.server.inject('Get Blob', { stallAfter: -1 }, 2);
+  await at.download({ sizeBytes: size });
+  t.ok(at.target().equals(content));
+  t.equal(at.counters.retries, 2);
+});
+
 t.test('the first body may break too, and its headers are judged once', async (t) => {
   const at = await openBench(t);
   at.server.put('blob', content);
