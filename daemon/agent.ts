@@ -247,11 +247,11 @@ export class Agent implements AgentControl {
       systemd.stopping();
       await registration.settled();
       if (registration.registered) {
-        // The pipe is drained until the end: an item nobody reads would stay STARTED at the MDT.
-        receiver.refuse(STOP_REASONS.shutdown());
+        receiver.intake('hold');
         scheduler.resume();
         await this.#grace(receiver);
         await receiver.stopAll(STOP_REASONS.shutdown());
+        receiver.intake('leave');
         await registration.unregister('shutdown');
       }
     }

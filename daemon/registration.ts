@@ -29,6 +29,7 @@ export interface RegistrationOptions {
 
 const RETRY_MIN_MS = 1000;
 const RETRY_MAX_MS = 30_000;
+const RENEWAL_TRIES = 6;
 
 export class Registration {
   readonly #options: RegistrationOptions;
@@ -63,7 +64,9 @@ export class Registration {
    * the MDT does not answer; rejects with what no waiting mends, or when the daemon stops.
    */
   async register(): Promise<void> {
-    const { lustre, mount, archiveIds, events, log, stopping } = this.#options;
+    const { lustre, mount, archiveIds, events, log, stopping, stillMounted } = this.#options;
+    // A file system that drops a client takes a moment until it takes it back.
+    let tries = RENEWAL_TRIES;
     for (let delayMs = RETRY_MIN_MS; ; delayMs = Math.min(delayMs * 2, RETRY_MAX_MS)) {
       stopping.throwIfAborted();
       try {
@@ -73,7 +76,9 @@ export class Registration {
         log.info({ mount, archive_ids: archiveIds }, 'registered with the coordinator');
         return;
       } catch (error) {
-        if (!['ENXIO', 'EAGAIN', 'ETIMEDOUT', 'ENOTCONN'].some((code) => hasCode(error, code))) throw error;
+        const patience = ['ENXIO', 'EAGAIN', 'ETIMEDOUT'].some((code) => hasCode(error, code));
+        if (!patience && (!this.#everRegistered || (tries -= 1) <= 0)) throw error;
+        if (this.#everRegistered && !(await stillMounted())) throw error;
         log.warn({ err: error, next_try_ms: delayMs }, `cannot register yet: ${describeError(error)}`);
         await sleep(delayMs, undefined, { signal: stopping });
       }
@@ -157,7 +162,8 @@ export class Registration {
     try {
       await this.renew();
     } catch (renewError) {
-      onOver(renewError instanceof LhsmError ? renewError : known);
+      if (await stillMounted()) onOver(renewError instanceof LhsmError ? renewError : known);
+      else onOver(undefined);
     }
   }
 }

@@ -15,7 +15,7 @@ export class Receiver {
   readonly #live = new Map<string, Action>();
   /** Ends of actions that never ran: unknown cancels and withdrawn actions. */
   readonly #ending = new Set<Promise<void>>();
-  #refusal: LhsmError | undefined;
+  #intake: 'run' | 'hold' | 'leave' = 'run';
 
   constructor(tools: ActionTools, scheduler: Scheduler) {
     this.#tools = tools;
@@ -46,9 +46,13 @@ export class Receiver {
     }
   }
 
-  /** From now on, what arrives is ended with this error at once. */
-  refuse(reason: LhsmError): void {
-    this.#refusal = reason;
+  /**
+   * What becomes of what arrives from now on. The pipe must be drained until the registration ends, but at a
+   * shutdown nothing new is begun: `hold` keeps it for stopAll to end (ended at once, a coordinator that honours
+   * RETRY would send it straight back), `leave` only notes it in the journal for the next process.
+   */
+  intake(mode: 'hold' | 'leave'): void {
+    this.#intake = mode;
   }
 
   /** Takes one decoded list in. */
@@ -93,11 +97,15 @@ export class Receiver {
     }
   }
 
-  /** Ends all that is queued and stops all that runs; resolves when each has had its end. */
+  /** Ends all that is queued or held and stops all that runs; resolves when each has had its end. */
   async stopAll(reason: LhsmError): Promise<void> {
     for (const action of [...this.#live.values()]) {
-      if (this.#scheduler.withdraw(action.key)) this.#end(action, reason);
-      else action.stop(reason);
+      const running = this.#scheduler.find(action.key)?.state === 'running';
+      if (running) action.stop(reason);
+      else {
+        this.#scheduler.withdraw(action.key);
+        this.#end(action, reason);
+      }
     }
     await this.settled();
   }
@@ -129,13 +137,11 @@ export class Receiver {
   }
 
   #submit(received: ReceivedAction): void {
+    if (this.#intake === 'leave') return;
     const action = new Action(received, this.#tools);
     this.#live.set(action.key, action);
-    if (this.#refusal) {
-      this.#end(action, this.#refusal);
-      return;
-    }
     this.#tools.events.emit('queued', { kind: action.kind, lane: action.lane });
+    if (this.#intake === 'hold') return;
     this.#scheduler.submit({
       key: action.key,
       fid: action.fid,
@@ -159,10 +165,11 @@ export class Receiver {
       // Left by a dead process: answering with the item as received clears it at the MDT.
       const received = { item, archiveId: list.archiveId, flags: list.flags, receivedAtMs };
       this.#end(new Action(received, this.#tools), STOP_REASONS.canceled());
-    } else if (this.#scheduler.withdraw(action.key)) {
-      this.#end(action, STOP_REASONS.canceled());
-    } else {
+    } else if (this.#scheduler.find(action.key)?.state === 'running') {
       action.stop(STOP_REASONS.canceled());
+    } else {
+      this.#scheduler.withdraw(action.key);
+      this.#end(action, STOP_REASONS.canceled());
     }
   }
 

@@ -445,7 +445,7 @@ rule(
   async (t, { receiver, copytool, job }) => {
     receiver.accept(makeList([makeItem(ARCHIVE), makeItem(ARCHIVE), makeItem(RESTORE)]));
     await job(0);
-    receiver.refuse(STOP_REASONS.shutdown());
+    receiver.intake('hold');
     receiver.accept(makeList([makeItem(RESTORE)]));
     await receiver.stopAll(STOP_REASONS.shutdown());
     t.equal(copytool.ended.length, 4);
