@@ -50,6 +50,25 @@ t.test('a living file that has lost its memory keeps its blob', async (t) => {
   t.equal(await bench.content('p'), 'A');
 });
 
+t.test('a file whose alternative name is taken, too, is refused', async (t) => {
+  const { bench, fid } = await archived(t);
+  bench.lustre.rename('p', 'q');
+  bench.lustre.node(fid).xattrs.clear();
+  await bench.put('p.lhsm-200000401-2-0', 'A', bench.ownedBy(fid));
+  const next = bench.lustre.create('p', 'B');
+  await t.rejects(bench.archive(next), { code: 'BLOB_OF_OTHER_FILE', errno: 17 });
+  t.equal(remembered(bench, next), undefined);
+});
+
+t.test('a file archived again under its name keeps that memory as it is', async (t) => {
+  const { bench, fid } = await archived(t);
+  bench.lustre.write('p', 'AA');
+  const written: unknown[] = [];
+  bench.lustre.before('setXattr', (name) => written.push(name));
+  await bench.archive(fid);
+  t.same(written, ['trusted.lhsm_etag']);
+});
+
 t.test('a renamed file whose content changed is archived at its new path, the old blob stays', async (t) => {
   const { bench, fid } = await archived(t);
   bench.lustre.rename('p', 'q');
