@@ -1,6 +1,7 @@
 // Turns whatever the Azure SDK, the identity library or the network throws into the project's one error class.
 // The blobs and transfer rooms call it on every failure; nothing secret gets through it.
 import { LhsmError, type LhsmErrorOptions } from '../native-bindings/errors.js';
+import { redact } from './redact.js';
 
 type Facts = Omit<LhsmErrorOptions, 'op' | 'cause'> & { readonly what: string };
 
@@ -11,26 +12,13 @@ interface ServiceError extends Error {
   readonly response?: { readonly headers?: { get(name: string): string | undefined } };
 }
 
-const secretPatterns: readonly (readonly [RegExp, string])[] = [
-  // A SAS: the signature is the secret, in any place of a query string (account, service and user SAS alike).
-  [/\b(sig(?:nature)?)=[^&\s"'<>;]+/gi, '$1=[secret]'],
-  [/\b(SharedAccessSignature)=[^;\s"']+/gi, '$1=[secret]'],
-  [
-    /\b(AccountKey|client_secret|client_assertion|access_token|refresh_token|password)(["']?\s*[=:]\s*["']?)[^;&\s"',}]+/gi,
-    '$1$2[secret]',
-  ],
-  [/\b(Bearer|SharedKey(?:Lite)?)\s+[\w\-.:~+/=]+/gi, '$1 [secret]'],
-  // A JSON web token, wherever it stands.
-  [/\beyJ[\w-]+\.[\w-]+\.?[\w-]*/g, '[secret]'],
-  // A storage account key: 64 bytes in base64.
-  [/(?<![\w+/])[\w+/]{86}==/g, '[secret]'],
-];
+/** Secrets as fields of JSON, which token endpoints answer with; redact.ts knows the other shapes. */
+const secretField =
+  /("(?:access_token|refresh_token|id_token|client_secret|client_assertion)"\s*:\s*")[^"]*/gi;
 
-/** The text without SAS signatures, account keys and tokens, cut to one line of at most 500 characters. */
-export function redact(text: string): string {
-  let clean = text;
-  for (const [pattern, replacement] of secretPatterns) clean = clean.replace(pattern, replacement);
-  const line = clean.replace(/\s+/g, ' ').trim();
+/** The text on one line of at most 500 characters, without SAS signatures, account keys and tokens. */
+export function plainText(text: string): string {
+  const line = redact(text).replace(secretField, '$1[redacted]').replace(/\s+/g, ' ').trim();
   return line.length > 500 ? `${line.slice(0, 500)}…` : line;
 }
 
@@ -242,7 +230,7 @@ function factsOf(error: Error): Facts {
 
 /** An error that says what went wrong and shows nothing of the request, whose headers and URL hold secrets. */
 function plainCause(error: Error): Error {
-  const cause = new Error(redact(error.message));
+  const cause = new Error(plainText(error.message));
   cause.name = error.name;
   if (error.stack !== undefined) cause.stack = redactStack(error.stack);
   const code = serviceCode(error);
@@ -252,7 +240,7 @@ function plainCause(error: Error): Error {
 function redactStack(stack: string): string {
   return stack
     .split('\n')
-    .map((line) => (line.startsWith('    at ') ? line : redact(line)))
+    .map((line) => (line.startsWith('    at ') ? line : plainText(line)))
     .join('\n');
 }
 
@@ -265,5 +253,5 @@ export function azureError(error: unknown, op: string, subject: string): LhsmErr
   if (isAbort(error)) return canceled(op);
   const thrown = error instanceof Error ? error : new Error(String(error));
   const { what, ...facts } = factsOf(thrown);
-  return new LhsmError(redact(`${op}: ${subject} ${what}.`), { ...facts, op, cause: plainCause(thrown) });
+  return new LhsmError(plainText(`${op}: ${subject} ${what}.`), { ...facts, op, cause: plainCause(thrown) });
 }

@@ -158,7 +158,6 @@ export class AzureContainer implements ArchiveContainer {
         code: 'BLOB_MISSING',
         op: 'Delete Blob',
         errno: 2,
-        cause: error,
       });
     }
   }

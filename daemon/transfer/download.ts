@@ -156,7 +156,7 @@ class Download {
     const { accept, sizeBytes, keepHoles, ifMatch } = this.#transfer;
     const pinned = this.#headers?.etag ?? ifMatch;
     // If-Match should have seen to that; a server that ignores it must not mix two versions.
-    if (pinned !== undefined && answer.etag !== pinned) throw blobChanged(this.#subject);
+    if (pinned !== undefined && bareEtag(answer.etag) !== bareEtag(pinned)) throw blobChanged(this.#subject);
     if (this.#headers) {
       if (total !== sizeBytes) throw sizeMismatch(this.#subject, sizeBytes, total);
       return;
@@ -212,4 +212,9 @@ class Download {
     } else await io.write(fd, bytes, position);
     counters.bytes += bytes.length;
   }
+}
+
+/** The ETag without its quotes: what is remembered of it may have been written by another tool. */
+function bareEtag(etag: string | undefined): string {
+  return (etag ?? '').replaceAll('"', '');
 }

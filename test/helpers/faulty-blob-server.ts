@@ -17,6 +17,8 @@ import {
   type StoredBlob,
 } from './blob-answers.js';
 
+export type { Operation, StoredBlob } from './blob-answers.js';
+
 export interface SeenRequest {
   readonly operation: Operation;
   readonly name: string;
@@ -88,6 +90,12 @@ export class FaultyBlobServer {
     const scripts = this.#scripts.get(operation) ?? [];
     scripts.push({ fault, when, left: times });
     this.#scripts.set(operation, scripts);
+  }
+
+  /** Drops the faults that have not happened, and the record of requests. */
+  forget(): void {
+    this.#scripts.clear();
+    this.requests.length = 0;
   }
 
   /** Puts a blob there, as somebody else would. */
