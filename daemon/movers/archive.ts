@@ -44,18 +44,22 @@ export const archive: Mover = async (job, tools, signal) => {
   signal.throwIfAborted();
   if (item.data.length > 0)
     log.debug({ dataBytes: item.data.length }, 'archive: the request carries data, not used');
-  const source = await readSource(job, tools);
+  const found = await statDescriptor(fd);
+  if (!found.isFile()) throw notARegularFile(item.fid, 'archive');
   signal.throwIfAborted();
 
   const memory = await recall(tools.lustre, fd, container);
   const notes: string[] = [];
   if (memory.unreadable !== undefined) notes.push(describeError(memory.unreadable));
   if (memory.elsewhere) notes.push(`its copy in container ${memory.elsewhere.container} stays behind`);
-  const { name, path } = await nameToArchive(tools, container, item.fid, memory.name, source.stat.nlink);
+  const { name, path } = await nameToArchive(tools, container, item.fid, memory.name, found.nlink);
   signal.throwIfAborted();
   if (path) await parentStubs(container).ensure(path, tools, signal);
+  await job.admit?.(found.size, name);
   signal.throwIfAborted();
 
+  // Only now, behind everything that may wait: the less time to the commit, the fewer files change in it.
+  const source = await readSource(job, tools);
   const record = new FileRecord(tools.lustre, fd, container, memory, source.stat);
   const writing = { job, tools, signal, source, memory, record, notes };
   const written = await write(writing, name).catch(async (error: unknown) => {
@@ -74,8 +78,6 @@ export const archive: Mover = async (job, tools, signal) => {
 };
 
 async function readSource({ fd, item }: MoverJob, tools: MoverTools): Promise<Source> {
-  const kind = await statDescriptor(fd);
-  if (!kind.isFile()) throw notARegularFile(item.fid, 'archive');
   // The version first: whatever changes after it, the size included, shows in the second look. FLUSH_READERS is
   // LL_DV_RD_FLUSH, which makes clients write their dirty pages out, as llapi_hsm_action_begin and _end do.
   const dataVersion = await tools.lustre.dataVersion(fd, DataVersionFlag.FLUSH_READERS);

@@ -113,12 +113,13 @@ async function find(
 
 /** Deletes that very version, if the archive mover would overwrite it as the file's own. */
 async function deleteIfOurs(
-  { item, container }: MoverJob,
+  job: MoverJob,
   tools: MoverTools,
   signal: AbortSignal,
   memory: Memory | undefined,
   { name, headers }: Found,
 ): Promise<MoverOutcome> {
+  const { item, container } = job;
   const claimant = {
     fid: item.fid,
     fileSystem: await fileSystemId(tools.lustre, tools.mount),
@@ -126,6 +127,7 @@ async function deleteIfOurs(
     pin: memory?.pin,
   };
   const verdict = await judge(headers, claimant, (fid) => askOwner(tools, container, name, fid));
+  await job.admit?.(BigInt(headers.sizeBytes), name);
   signal.throwIfAborted();
   const allowed =
     verdict.kind === 'ours' ||

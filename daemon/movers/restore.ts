@@ -67,9 +67,14 @@ async function fetchContent(restoring: Restoring): Promise<Fetched> {
   const { job, tools, memory } = restoring;
   if (memory.unreadable !== undefined) throw memory.unreadable;
   if (memory.elsewhere) throw otherContainer(job, memory.elsewhere.container);
-  if (memory.name !== undefined) return fetchFrom(restoring, memory.name);
+  if (memory.name !== undefined) {
+    await job.admit?.(restoring.sizeBytes, memory.name);
+    return fetchFrom(restoring, memory.name);
+  }
   let notThere: Error | undefined;
   for await (const name of namesToTry(tools, job.container, job.item.fid)) {
+    // Once is enough: it is the size that counts.
+    if (!notThere) await job.admit?.(restoring.sizeBytes, name);
     try {
       return await fetchFrom(restoring, name);
     } catch (error) {

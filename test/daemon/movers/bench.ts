@@ -50,12 +50,16 @@ export class Bench {
   readonly tools: MoverTools;
   /** Requests to the service since it was last set. */
   requests = 0;
+  /** What movers asked to be admitted for, in order. */
+  readonly admitted: { readonly sizeBytes: bigint; readonly blob: string }[] = [];
   /** Runs when an upload has been committed. */
   afterUpload: (() => void) | undefined;
   /** Runs before an upload's second look at the data version. */
   beforeCommit: (() => unknown) | undefined;
   /** Runs between the look at a blob and its deletion. */
   beforeDelete: (() => Promise<void>) | undefined;
+  /** What movers wait for before content moves. */
+  gate: () => Promise<void> = () => Promise.resolve();
   readonly signal = new AbortController();
 
   private constructor(
@@ -161,9 +165,13 @@ export class Bench {
     const log = pino({ level: 'silent' });
     const counters = newCounters();
     const item = this.item(fid, Buffer.from([0xff, 0x00]));
+    const admit = (sizeBytes: bigint, blob: string): Promise<void> => {
+      this.admitted.push({ sizeBytes, blob });
+      return this.gate();
+    };
     try {
       return await mover(
-        { item, container: this.container, fd, counters, log },
+        { item, container: this.container, fd, counters, log, admit },
         this.tools,
         this.signal.signal,
       );
