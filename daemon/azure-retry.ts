@@ -37,6 +37,18 @@ export class ThrottleGate {
   }
 }
 
+/** A gate for each account, told apart by the host of its URLs. */
+export class ThrottleGates {
+  readonly #byHost = new Map<string, ThrottleGate>();
+
+  of(url: string): ThrottleGate {
+    const { host } = new URL(url);
+    let gate = this.#byHost.get(host);
+    if (gate === undefined) this.#byHost.set(host, (gate = new ThrottleGate()));
+    return gate;
+  }
+}
+
 export async function pause(ms: number, op: string, signal: AbortSignal): Promise<void> {
   try {
     await delay(ms, undefined, { signal });

@@ -1,7 +1,7 @@
 // What the downloads and uploads of one engine share, and how a request of theirs is tried again.
 import type { BlockBlobClient } from '@azure/storage-blob';
 import type { AzureClients } from '../azure-client.js';
-import { withRetries, type Attempt, type RetryPolicy, type ThrottleGate } from '../azure-retry.js';
+import { withRetries, type Attempt, type RetryPolicy, type ThrottleGates } from '../azure-retry.js';
 import type { BlobLocation } from '../blob.js';
 import type { BufferPool } from './buffer-pool.js';
 import type { FileIo } from './file-io.js';
@@ -12,7 +12,7 @@ export interface EngineParts {
   readonly pool: BufferPool;
   readonly io: FileIo;
   readonly policy: RetryPolicy;
-  readonly gate: ThrottleGate;
+  readonly gates: ThrottleGates;
   readonly blockSizeBytes: number;
   readonly putBlobMaxBytes: number;
   readonly rangesPerFile: number;
@@ -39,7 +39,7 @@ export function request<T>(
       op,
       subject: subjectOf(blob),
       signal,
-      gate: parts.gate,
+      gate: parts.gates.of(blob.url),
       onThrottle: () => {
         counters.throttles += 1;
       },

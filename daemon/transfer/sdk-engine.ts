@@ -1,7 +1,7 @@
 // The transfer engine over the Azure SDK: staged blocks from reused Buffers, ranged downloads. The agent makes one and
 // hands it to the movers.
 import { AzureClients } from '../azure-client.js';
-import { DEFAULT_RETRY_POLICY, ThrottleGate } from '../azure-retry.js';
+import { DEFAULT_RETRY_POLICY, ThrottleGates } from '../azure-retry.js';
 import type { BlobHeaders } from '../blob.js';
 import { MAX_PUT_BLOB_BYTES } from './block-size.js';
 import { BufferPool } from './buffer-pool.js';
@@ -48,7 +48,7 @@ class SdkEngine implements TransferEngine {
         maxTries: options.maxTries,
         ...(options.retryDelayMs === undefined ? {} : { baseDelayMs: options.retryDelayMs }),
       },
-      gate: new ThrottleGate(),
+      gates: new ThrottleGates(),
       blockSizeBytes: options.blockSizeBytes,
       putBlobMaxBytes: Math.min(options.putBlobMaxBytes, MAX_PUT_BLOB_BYTES),
       rangesPerFile: Math.max(1, options.rangesPerFile),

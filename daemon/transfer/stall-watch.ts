@@ -11,6 +11,8 @@ export class StallWatch {
   readonly #outer: AbortSignal;
   #timer: NodeJS.Timeout | undefined;
   #stalled = false;
+  /** Counts whatever happens, so that a suspicion can be dropped. */
+  #turn = 0;
 
   constructor(timeoutMs: number, outer: AbortSignal) {
     this.#timeoutMs = timeoutMs;
@@ -25,16 +27,13 @@ export class StallWatch {
   }
 
   reset(): void {
+    this.#turn += 1;
     if (this.#timer) this.#timer.refresh();
-    else {
-      this.#timer = setTimeout(() => {
-        this.#stalled = true;
-        this.#control.abort();
-      }, this.#timeoutMs);
-    }
+    else this.#timer = setTimeout(this.#suspect, this.#timeoutMs);
   }
 
   hold(): void {
+    this.#turn += 1;
     clearTimeout(this.#timer);
     this.#timer = undefined;
   }
@@ -55,6 +54,17 @@ export class StallWatch {
     this.hold();
     this.#outer.removeEventListener('abort', this.#abort);
   }
+
+  /** Time is up; but after a busy turn of the event loop, timers come before the bytes that have long been there. */
+  readonly #suspect = (): void => {
+    this.#timer = undefined;
+    const turn = this.#turn;
+    setImmediate(() => {
+      if (turn !== this.#turn) return;
+      this.#stalled = true;
+      this.#control.abort();
+    });
+  };
 
   readonly #abort = (): void => {
     this.#control.abort();

@@ -44,7 +44,7 @@ t.test('what passes is tried again, and told', async (t) => {
   const told: string[] = [];
   let throttles = 0;
   const { server, container } = await open(t, {
-    stallTimeoutMs: 100,
+    stallTimeoutMs: 1000,
     onRetry: ({ code }) => told.push(code),
     onThrottle: () => {
       throttles += 1;

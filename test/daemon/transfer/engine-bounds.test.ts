@@ -165,6 +165,32 @@ t.test('many transfers at once stay within the buffers, and all finish', async (
   t.ok(peak <= 256 * KIB, `at most ${peak} bytes were being read into`);
 });
 
+t.test('a throttled account holds up no other', async (t) => {
+  const at = await openBench(t);
+  const elsewhere = await startFaultyBlobServer();
+  t.teardown(() => elsewhere.stop());
+  elsewhere.inject('Get Blob', { status: 503, code: 'ServerBusy', headers: { 'retry-after': '100' } });
+  const { signal, abortSoon } = aborting();
+  const counters = newCounters();
+  const throttled = new Promise<void>((resolve) => {
+    Object.defineProperty(counters, 'throttles', { get: () => 0, set: resolve });
+  });
+  const request = {
+    blob: elsewhere.location('blob'),
+    fd: -1,
+    sizeBytes: 1,
+    accept: () => undefined,
+    counters,
+  };
+  const waiting = t.rejects(at.engine.download(request, signal), { code: 'ECANCELED' });
+  await throttled;
+  at.server.put('blob', content);
+  await at.download({ sizeBytes: content.length });
+  t.ok(at.target().equals(content));
+  abortSoon();
+  await waiting;
+});
+
 t.test('a service that is not there is UNREACHABLE', async (t) => {
   const at = await openBench(t);
   const gone = await startFaultyBlobServer();

@@ -25,11 +25,11 @@ t.test('a request that breaks is made again with the same bytes', async (t) => {
 
 t.test('a service that takes a request and never answers is asked again', async (t) => {
   for (const content of sizes) {
-    const at = await openBench(t, { stallTimeoutMs: 100 });
+    const at = await openBench(t, { stallTimeoutMs: 1000 });
     at.server.inject(content === small ? 'Put Blob' : 'Put Block', { stallAfter: 0 });
     await at.upload({ content });
     t.ok(at.server.blobs.get('blob')?.content.equals(content));
-    t.equal(at.counters.retries, 1);
+    t.ok(at.counters.retries >= 1);
   }
 });
 
@@ -61,6 +61,18 @@ t.test('a lost answer hides nothing that somebody else wrote afterwards', async 
     await t.rejects(at.upload({ content, expected: 'absent' }), { code: 'BLOB_CHANGED', errno: 116 });
     t.ok(at.server.blobs.get('blob')?.content.equals(theirs), 'theirs is still there');
   }
+});
+
+t.test('a lost answer, and then a commit of others that looks like ours', async (t) => {
+  const at = await openBench(t);
+  const theirs = pattern(large.length, 1);
+  const overwrite = (): void => {
+    const blocks = at.server.blobs.get('blob')?.blocks.map((id) => id.replace(/./, 'x')) ?? [];
+    at.server.put('blob', theirs, { metadata: { owner: '1' }, blocks });
+  };
+  at.server.inject('Put Block List', { loseAnswer: true });
+  at.server.inject('Put Block List', { before: overwrite });
+  await t.rejects(at.upload({ content: large, expected: 'absent' }), { code: 'BLOB_CHANGED' });
 });
 
 t.test('a blob that is not the expected one is not overwritten', async (t) => {
