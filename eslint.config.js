@@ -23,7 +23,7 @@ const onlyFfi = {
   message: 'native-bindings/ffi.ts is the only importer of ffi-napi and ref-napi.',
 };
 const noBinding = {
-  regex: 'native-bindings/(liblustreapi|libc|ffi|structs)\\.js$',
+  regex: 'native-bindings/(liblustreapi|libc|ffi|structs|layouts|copytool|copy-action|call-pool)\\.js$',
   message: 'The daemon knows the file system through native-bindings/lustre.ts only.',
 };
 

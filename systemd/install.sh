@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs the built package on a Lustre client: scripts/install.sh [PREFIX]. Run it from a checkout after
+# Installs the built package on a Lustre client: systemd/install.sh [PREFIX]. Run it from a checkout after
 # `npm ci && npm run build`, as root. PREFIX is /usr/local; DESTDIR is put before every path (for packagers).
 set -eu
 

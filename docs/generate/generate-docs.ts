@@ -4,11 +4,11 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import path from 'node:path';
 import * as prettier from 'prettier';
-import { parseDaemonFlags } from '../daemon/config/flags.js';
+import { parseDaemonFlags } from '../../daemon/config/flags.js';
 import { cliPage, configurationPage, exampleConfig, metricsPage, schemaFile } from './pages.js';
 
-/** The repository, seen from dist/scripts. */
-export const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+/** The repository, seen from dist/docs/generate. */
+export const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
 
 /** Every generated file's content by its path in the repository. */
 export async function generatedFiles(): Promise<Map<string, string>> {

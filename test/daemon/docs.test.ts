@@ -2,7 +2,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import t from 'tap';
-import { ROOT } from '../../scripts/generate-docs.js';
+import { ROOT } from '../../docs/generate/generate-docs.js';
 import { errnoNumber } from '../../native-bindings/errors.js';
 
 function filesBelow(dir: string, ending: string): string[] {

@@ -5,7 +5,7 @@ import t, { type Test } from 'tap';
 import { AgentEmitter } from '../../daemon/events.js';
 import { METRICS, type MetricDefinition } from '../../daemon/metric-definitions.js';
 import { createMetrics } from '../../daemon/metrics.js';
-import { ROOT } from '../../scripts/generate-docs.js';
+import { ROOT } from '../../docs/generate/generate-docs.js';
 
 const read = (file: string): string => readFileSync(path.join(ROOT, file), 'utf8');
 

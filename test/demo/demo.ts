@@ -143,7 +143,7 @@ function table(): string {
 async function metrics(daemon: Daemon): Promise<string> {
   const { address } = await daemon.log((line) => typeof line['address'] === 'string');
   const text = await (await fetch(`http://${String(address)}/metrics`)).text();
-  const wanted = /^lhsm_azblob_(actions_total|bytes_total|build_info|registered|throttles_total)/;
+  const wanted = /^lhsm_azblob_(actions_total|transferred_bytes_total|build_info|registered|throttles_total)/;
   return text
     .split('\n')
     .filter((line) => wanted.test(line))

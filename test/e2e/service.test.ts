@@ -267,7 +267,7 @@ t.test('metrics, status and readiness say what happened', async (t) => {
   t.equal(value(/^lhsm_azblob_actions_total\{[^}]*kind="archive"[^}]*result="succeeded"[^}]*\} (\d+)/m), 1);
   t.equal(value(/^lhsm_azblob_actions_total\{[^}]*kind="restore"[^}]*result="succeeded"[^}]*\} (\d+)/m), 1);
   t.match(text, /^lhsm_azblob_actions_total\{[^}]*kind="restore"[^}]*errno="ENOENT"[^}]*\} 1/m);
-  t.match(text, /^lhsm_azblob_bytes_total\{[^}]*\} 5000/m);
+  t.match(text, /^lhsm_azblob_transferred_bytes_total\{[^}]*\} 5000/m);
   t.match(text, /^lhsm_azblob_registered(\{[^}]*\})? 1/m);
   const status = JSON.parse(await cli(daemon, 'status', '--json')) as Record<string, unknown>;
   t.match(status, {

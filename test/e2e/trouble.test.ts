@@ -77,7 +77,7 @@ t.test('a blob that is missing is ENOENT; with the blob back, the next read rest
 
 for (const [what, change] of [
   ['shorter', -1],
-  ['longer', +1],
+  ['longer', 1],
 ] as const) {
   t.test(`a blob ${what} than the stub is EIO, never truncated or padded content`, async (t) => {
     serial += 1;

@@ -1,10 +1,10 @@
-// scripts/setup-debian.sh with stand-ins for id and apt-get: it installs what is missing, or names the command.
+// test/setup-debian.sh with stand-ins for id and apt-get: it installs what is missing, or names the command.
 import { spawnSync } from 'node:child_process';
 import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import t, { type Test } from 'tap';
 
-const SCRIPT = path.join(import.meta.dirname, '../../../scripts/setup-debian.sh');
+const SCRIPT = path.join(import.meta.dirname, '../../../test/setup-debian.sh');
 
 /** Runs the script in a world that has only the given programs. */
 function setUp(t: Test, programs: Record<string, string>) {

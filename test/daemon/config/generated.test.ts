@@ -6,7 +6,7 @@ import t from 'tap';
 import { jsonSchema, type JsonSchema } from '../../../daemon/config/keys.js';
 import { parseConfig } from '../../../daemon/config/load.js';
 import { describeConfig } from '../../../daemon/config/to-config.js';
-import { generatedFiles, ROOT, staleFiles } from '../../../scripts/generate-docs.js';
+import { generatedFiles, ROOT, staleFiles } from '../../../docs/generate/generate-docs.js';
 
 const example = readFileSync(path.join(ROOT, 'config/lhsm-azblob.toml'), 'utf8');
 const parse = (text: string) => parseConfig(text, 'example', { env: {} });

@@ -1,0 +1,13 @@
+// `npm run bench -- NAME [options]`: runs one of the benches.
+import { run as agent } from './agent.js';
+
+const benches: Readonly<Record<string, (argv: string[]) => Promise<boolean>>> = { agent };
+
+const [name = '', ...argv] = process.argv.slice(2);
+const bench = benches[name];
+if (bench) {
+  if (!(await bench(argv))) process.exitCode = 1;
+} else {
+  process.stderr.write(`usage: npm run bench -- ${Object.keys(benches).join('|')} [--json FILE] …\n`);
+  process.exitCode = 2;
+}

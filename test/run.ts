@@ -1,0 +1,32 @@
+// `npm test [-- FILE…]`: runs the compiled tests with tap, all of them or those named, and closes with one line that
+// counts what passed and what failed.
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+
+const named = process.argv.slice(2).map((file) => file.replace(/^(?!dist\/)(.*)\.ts$/, 'dist/$1.js'));
+/** Every compiled test whose source is still there. */
+function all(): string[] {
+  return readdirSync('dist/test', { recursive: true, encoding: 'utf8' })
+    .filter((file) => file.endsWith('.test.js') && existsSync(join('test', file.replace(/js$/, 'ts'))))
+    .map((file) => join('dist/test', file))
+    .sort();
+}
+const files = named.length > 0 ? named : all();
+
+const tap = join(dirname(createRequire(import.meta.url).resolve('tap/package.json')), 'dist/esm/run.mjs');
+const scratch = mkdtempSync(join(tmpdir(), 'lhsm-tests-'));
+const output = join(scratch, 'tap');
+const child = spawn(process.execPath, [tap, '--reporter=terse', `--output-file=${output}`, ...files], {
+  stdio: 'inherit',
+});
+const [status] = (await once(child, 'close')) as [number | null];
+const total = /^# \{ total: (\d+)(?:, pass: (\d+))?(?:, fail: (\d+))?/m.exec(readFileSync(output, 'utf8'));
+rmSync(scratch, { recursive: true });
+const [passed, failed] = [Number(total?.[2] ?? 0), Number(total?.[3] ?? 0)];
+// A file that died without a failed assertion counts as one.
+process.stdout.write(`${passed} passed, ${status === 0 ? failed : Math.max(failed, 1)} failed\n`);
+process.exitCode = status ?? 1;
