@@ -25,8 +25,8 @@ function sizeClass(bytes: number): number {
 }
 
 /**
- * Buffers in use and idle ones together never pass `maxBytes`; that bounds the content in memory. (Node's own socket
- * buffers come on top: one 64 KiB chunk or so a connection.) Who has to wait is served in the order of asking, so that
+ * Buffers in use and idle ones together never pass `maxBytes`; that bounds the content in memory. (Node's own come
+ * on top: a 64 KiB chunk or so for each connection, and over TLS the encrypted copy of a block on its way.) Who has to wait is served in the order of asking, so that
  * a large request is not overtaken for ever by small ones.
  */
 export class BufferPool {

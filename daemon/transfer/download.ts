@@ -6,10 +6,9 @@ import { LhsmError } from '../../native-bindings/errors.js';
 import { httpStatus } from '../azure-errors.js';
 import { blobHeaders } from '../blob-headers.js';
 import type { BlobHeaders } from '../blob.js';
-import type { PooledBuffer } from './buffer-pool.js';
 import { request, subjectOf, type EngineParts } from './parts.js';
 import { blobChanged, sizeMismatch, totalBytes } from './range-answer.js';
-import { Slab, dataPieces } from './slab.js';
+import { HOLE_BYTES, Slab, dataPieces } from './slab.js';
 import { StallWatch } from './stall-watch.js';
 import type { DownloadRequest } from './transfer.js';
 import { WorkGroup } from './work-group.js';
@@ -54,25 +53,18 @@ class Download {
 
   /** Range after range until none is left. The first loop takes the first range, and starts the others behind its headers. */
   async #work(group: WorkGroup, isFirst: boolean): Promise<void> {
-    const { pool, blockSizeBytes } = this.#parts;
     const { sizeBytes } = this.#transfer;
-    const slabBytes = Math.min(SLAB_BYTES, pool.maxBytes, Math.max(sizeBytes, 1));
-    const buffer = await pool.acquire(slabBytes, group.signal);
-    try {
-      let first = isFirst;
-      while (first || this.#next < sizeBytes) {
-        const start = this.#next;
-        this.#next = Math.min(sizeBytes, start + blockSizeBytes);
-        const onPinned = first
-          ? () => {
-              this.#startOthers(group);
-            }
-          : undefined;
-        await this.#range(start, this.#next, buffer, group.signal, onPinned);
-        first = false;
-      }
-    } finally {
-      buffer.release();
+    let first = isFirst;
+    while (first || this.#next < sizeBytes) {
+      const start = this.#next;
+      this.#next = Math.min(sizeBytes, start + this.#parts.blockSizeBytes);
+      const onPinned = first
+        ? () => {
+            this.#startOthers(group);
+          }
+        : undefined;
+      await this.#range(start, this.#next, group.signal, onPinned);
+      first = false;
     }
   }
 
@@ -85,17 +77,26 @@ class Download {
   async #range(
     start: number,
     end: number,
-    buffer: PooledBuffer,
     signal: AbortSignal,
     onPinned: (() => void) | undefined,
   ): Promise<void> {
+    const { pool } = this.#parts;
+    const slabBytes = Math.min(
+      SLAB_BYTES,
+      Math.max(HOLE_BYTES, pool.maxBytes / 8),
+      pool.maxBytes,
+      end - start,
+    );
     let at = start;
     await request(this.#parts, this.#transfer, 'Get Blob', signal, async (client, attempt) => {
       const from = at;
+      // For this try only: who pauses must not keep others from their buffers.
+      const buffer = await pool.acquire(Math.max(slabBytes, 1), signal);
       const slab = new Slab(buffer.bytes, at, end, (bytes, position) => this.#write(bytes, position));
       try {
         await this.#get(client, slab, signal, onPinned);
       } finally {
+        buffer.release();
         at = slab.writtenTo;
         if (at - from >= PROGRESS_BYTES) attempt.madeProgress();
       }

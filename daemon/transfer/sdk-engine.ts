@@ -19,7 +19,7 @@ export interface EngineOptions {
   readonly putBlobMaxBytes: number;
   /** Ranges or blocks in flight for one file. */
   readonly rangesPerFile: number;
-  /** Bytes of content in memory at once, over all transfers. */
+  /** Bytes of content in memory at once, over all transfers; at least 16 KiB. */
   readonly maxBufferBytes: number;
   /** Tries of one request, or of one stretch without progress. */
   readonly maxTries: number;
@@ -32,6 +32,12 @@ export interface EngineOptions {
   readonly io?: RawIo;
 }
 
+/**
+ * The part of the buffers that only downloads use: a program that waits for its file must not wait behind archives,
+ * whose larger buffers are held for as long as a block is on its way. Downloads need less: a MiB each.
+ */
+const RESTORE_SHARE = 1 / 4;
+
 class SdkEngine implements TransferEngine {
   readonly #downloads: EngineParts;
   readonly #uploads: EngineParts;
@@ -41,7 +47,6 @@ class SdkEngine implements TransferEngine {
   constructor(options: EngineOptions) {
     const { caFile, stallTimeoutMs } = options;
     const shared = {
-      pool: new BufferPool(options.maxBufferBytes),
       io: fileIo(options.io),
       policy: {
         ...DEFAULT_RETRY_POLICY,
@@ -54,8 +59,17 @@ class SdkEngine implements TransferEngine {
       rangesPerFile: Math.max(1, options.rangesPerFile),
       stallTimeoutMs,
     };
-    this.#downloads = { ...shared, clients: new AzureClients({ caFile }) };
-    this.#uploads = { ...shared, clients: new AzureClients({ caFile, socketTimeoutMs: stallTimeoutMs }) };
+    const restoreBytes = Math.ceil(options.maxBufferBytes * RESTORE_SHARE);
+    this.#downloads = {
+      ...shared,
+      pool: new BufferPool(restoreBytes),
+      clients: new AzureClients({ caFile }),
+    };
+    this.#uploads = {
+      ...shared,
+      pool: new BufferPool(options.maxBufferBytes - restoreBytes),
+      clients: new AzureClients({ caFile, socketTimeoutMs: stallTimeoutMs }),
+    };
   }
 
   download(request: DownloadRequest, signal: AbortSignal): Promise<BlobHeaders> {
@@ -74,6 +88,7 @@ class SdkEngine implements TransferEngine {
     this.#downloads.clients.close();
     this.#uploads.clients.close();
     this.#downloads.pool.trim();
+    this.#uploads.pool.trim();
   }
 
   /** Runs a transfer that ends with its caller's signal or the engine's. */

@@ -26,7 +26,10 @@ export interface DownloadRequest {
   readonly sizeBytes: number;
   /** The version to read. Without it, the first answer's ETag pins the rest. */
   readonly ifMatch?: string;
-  /** Leave blocks of zeros unwritten, so that holes stay holes. The file must be new or empty. */
+  /**
+   * Leave aligned 64 KiB blocks of zeros unwritten, so that holes stay holes. The file must be new or empty. Its last
+   * byte is always written: the size is right without more ado.
+   */
   readonly keepHoles?: (headers: BlobHeaders) => boolean;
   /** Called once with the first answer's headers, before a byte is written; throws to refuse the blob. */
   readonly accept: (headers: BlobHeaders) => void;
@@ -53,9 +56,12 @@ export interface UploadResult {
 }
 
 /**
- * Moves content. Both methods reject with LhsmError: ENOENT (no blob), EIO (wrong size, wrong content),
- * ESTALE code BLOB_CHANGED (another version than `ifMatch`/`expected`), EACCES (refused), ENOSPC and EDQUOT
- * (the descriptor's), ECANCELED (aborted), EAGAIN retryable (the service did not answer in the end).
+ * Moves content. Both methods reject with LhsmError: ENOENT (BLOB_MISSING, CONTAINER_MISSING), EIO (SIZE_MISMATCH,
+ * BLOB_ARCHIVED, BAD_ANSWER, or what `accept` throws), ESTALE code BLOB_CHANGED (another version than
+ * `ifMatch`/`expected`), EBUSY code FILE_CHANGED (the file ended before `sizeBytes`; nothing committed), EACCES
+ * (FORBIDDEN, TOKEN_FAILED, TLS_CERTIFICATE), ENOSPC, EDQUOT and EIO (the descriptor's), ECANCELED (aborted), EAGAIN
+ * retryable (THROTTLED, UNREACHABLE: the service did not answer in the end).
+ * What `accept` and `beforeCommit` throw comes through as it is.
  * When they return or reject, no read, write or request of theirs is under way any more.
  */
 export interface TransferEngine {

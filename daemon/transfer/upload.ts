@@ -45,7 +45,6 @@ function truncated(sizeBytes: number, endBytes: number): LhsmError {
       code: 'FILE_CHANGED',
       op: 'read',
       errno: 16,
-      retryable: true,
       hint: 'Nothing was committed; archive it again.',
     },
   );
@@ -126,21 +125,25 @@ interface Block {
   readonly bytes: number;
 }
 
+/**
+ * Reads the block and sends it; each try anew, so that nobody keeps a buffer through a pause. What the tries read may
+ * differ: `beforeCommit` comes after all of them, and finds out.
+ */
 async function stageBuffered(
   parts: EngineParts,
   transfer: UploadRequest,
   block: Block,
   signal: AbortSignal,
 ): Promise<void> {
-  const buffer = await parts.pool.acquire(block.bytes, signal);
-  try {
-    await readAll(parts, transfer, buffer.bytes, block.position);
-    await request(parts, transfer, 'Put Block', signal, async (client) => {
+  await request(parts, transfer, 'Put Block', signal, async (client) => {
+    const buffer = await parts.pool.acquire(block.bytes, signal);
+    try {
+      await readAll(parts, transfer, buffer.bytes, block.position);
       await client.stageBlock(block.id, buffer.bytes, block.bytes, { abortSignal: signal });
-    });
-  } finally {
-    buffer.release();
-  }
+    } finally {
+      buffer.release();
+    }
+  });
 }
 
 /** For blocks too large to be held: each try reads the file anew, a chunk at a time. */
@@ -150,14 +153,14 @@ async function stageStreamed(
   block: Block,
   signal: AbortSignal,
 ): Promise<void> {
-  const reserve = await parts.pool.acquire(Math.min(STREAM_RESERVE_BYTES, parts.pool.maxBytes), signal);
-  try {
-    await request(parts, transfer, 'Put Block', signal, (client) =>
-      stageOnce(parts, transfer, block, client, signal),
-    );
-  } finally {
-    reserve.release();
-  }
+  await request(parts, transfer, 'Put Block', signal, async (client) => {
+    const reserve = await parts.pool.acquire(Math.min(STREAM_RESERVE_BYTES, parts.pool.maxBytes), signal);
+    try {
+      await stageOnce(parts, transfer, block, client, signal);
+    } finally {
+      reserve.release();
+    }
+  });
 }
 
 async function stageOnce(

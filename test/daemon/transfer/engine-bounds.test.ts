@@ -6,7 +6,7 @@ import t from 'tap';
 import { createTransferEngine } from '../../../daemon/transfer/sdk-engine.js';
 import type { RawIo } from '../../../daemon/transfer/file-io.js';
 import { newCounters } from '../../../daemon/transfer/transfer.js';
-import { startFaultyBlobServer } from '../../helpers/faulty-blob-server.js';
+import { startFaultyBlobServer, type SeenRequest } from '../../helpers/faulty-blob-server.js';
 import { KIB, SMALL_SIZES, openBench, pattern } from './bench.js';
 
 const content = pattern(64 * KIB * 5 + 123);
@@ -189,6 +189,37 @@ t.test('a throttled account holds up no other', async (t) => {
   t.ok(at.target().equals(content));
   abortSoon();
   await waiting;
+});
+
+t.test('who pauses between two tries keeps no buffers from others', async (t) => {
+  const at = await openBench(t, { maxBufferBytes: 128 * KIB, rangesPerFile: 1, retryDelayMs: 60_000 });
+  const { signal, abortSoon } = aborting();
+  at.server.put('blob', content);
+  const isOf = (name: string) => (request: SeenRequest) => request.name.startsWith(name);
+  at.server.inject('Put Block', { status: 502 }, Infinity, isOf('pausing'));
+  at.server.inject('Get Blob', { status: 502 }, Infinity, isOf('pausing'));
+  const counted = new Promise<void>((resolve) => {
+    let retries = 0;
+    Object.defineProperty(at.counters, 'retries', {
+      get: () => retries,
+      set: (value: number) => {
+        retries = value;
+        if (retries === 8) resolve();
+      },
+    });
+  });
+  const pausing = [1, 2, 3, 4].flatMap((nr) => [
+    at.upload({ name: `pausing ${nr}`, content, signal }),
+    at.download({ name: `pausing ${nr}`, sizeBytes: content.length, signal }),
+  ]);
+  const ended = Promise.allSettled(pausing);
+  await counted;
+  await at.upload({ name: 'other', content });
+  await at.download({ sizeBytes: content.length });
+  t.ok(at.server.blobs.get('other')?.content.equals(content));
+  t.ok(at.target().equals(content));
+  abortSoon();
+  for (const result of await ended) t.match(result, { status: 'rejected', reason: { code: 'ECANCELED' } });
 });
 
 t.test('a service that is not there is UNREACHABLE', async (t) => {
