@@ -15,7 +15,7 @@ export const defaults = {
     block_size_mib: 8,
     put_blob_max_mib: 8,
     ranges_per_file: 4,
-    max_buffer_mib: 256,
+    max_buffer_mib: 128,
     max_tries: 8,
     stall_timeout_s: 30,
   },

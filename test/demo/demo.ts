@@ -107,7 +107,7 @@ async function cancelRestore(site: Site): Promise<string> {
   await site.lfs('hsm_cancel', site.path('large'));
   const answer = await reader;
   site.gate.open();
-  await site.sim.drained();
+  await site.drained();
   expect(answer.includes('No data available'), `the reader of a cancelled restore saw: ${answer}`);
   expect(
     (await site.state(site.path('large'))).includes('released'),

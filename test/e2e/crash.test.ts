@@ -62,7 +62,7 @@ t.test('kill -9 in the middle of 500 actions, readers blocked on 50 restores', a
     read.every((bytes, n) => content.get(released[n] ?? '')?.equals(bytes)),
     'every reader gets its data without an error',
   );
-  await site.sim.drained();
+  await site.drained();
   const after = await statuses(site);
   t.equal(after.get('STARTED') ?? 0, 0, 'nothing stays STARTED');
   t.equal(after.get('WAITING') ?? 0, 0);
@@ -102,7 +102,7 @@ t.test(
     t.teardown(() => second.stop());
     t.match(String(((await reader) as { stderr?: unknown }).stderr), /No data available/);
     t.ok((await site.read('file')).equals(bytes));
-    await site.sim.drained();
+    await site.drained();
     t.equal((await statuses(site)).get('STARTED') ?? 0, 0);
   },
 );
@@ -122,7 +122,7 @@ t.test('two daemons share 2,000 actions; one is killed and comes back; all finis
   site.gate.open();
   const again = await Daemon.start({ ...site.settings(1), dir: two.dir });
   t.teardown(() => again.stop());
-  await site.sim.drained();
+  await site.drained();
   const states = await site.lfs('hsm_state', ...names.map((each) => site.path(each)));
   t.equal(states.match(/\(0x00000009\) exists archived/g)?.length, 2000);
   const done = (daemon: Daemon): number => daemon.lines.filter((line) => line.msg === 'archive done').length;

@@ -196,7 +196,7 @@ t.test('a symbolic link is refused, its target is not archived', async (t) => {
   site.write('target', 10);
   symlinkSync('target', site.path('link'));
   const { code } = await site.sim.lfs('hsm_archive', site.path('link'));
-  await site.sim.drained();
+  await site.drained();
   t.not(code, 0);
   t.notOk(await site.container.getBlobClient('link').exists());
 });
@@ -214,7 +214,7 @@ t.test(
     const refusal: unknown = await reader.catch((error: unknown) => error);
     t.match(String((refusal as { stderr?: unknown }).stderr), /No data available/);
     site.gate.open();
-    await site.sim.drained();
+    await site.drained();
     t.match(await site.state(site.path('cancelled')), /released exists archived/);
     t.ok((await site.read('cancelled')).equals(bytes));
   },
@@ -228,7 +228,7 @@ t.test(
     await site.lfs('hsm_archive', site.path('cancelled archive'));
     await site.gate.held(1);
     await site.lfs('hsm_cancel', site.path('cancelled archive'));
-    await site.sim.drained();
+    await site.drained();
     t.match(await site.state(site.path('cancelled archive')), /^\(0x00000001\) exists/);
     site.gate.open();
     await site.hsm('archive', site.path('cancelled archive'));

@@ -1,7 +1,7 @@
 // The daemon as a service: its end in two stages, registering anew, what the coordinator does to it, several archives,
 // heartbeats, metrics, the operator's command.
 import { execFile } from 'node:child_process';
-import { closeSync, openSync, statSync, unlinkSync } from 'node:fs';
+import { unlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { promisify } from 'node:util';
@@ -70,7 +70,7 @@ t.test(
     site.gate.open();
     await site.sim.setParam('hsm_control', 'enabled');
     await site.daemon();
-    await site.sim.drained();
+    await site.drained();
     t.equal((await site.sim.counters())['succeeded'], 100);
   },
 );
@@ -88,7 +88,7 @@ t.test('SIGTERM: what the coordinator sends again meanwhile is left to the next 
   t.same(await first.exit(), { code: 0, signal: null });
   site.gate.open();
   await site.daemon(0, { dir: first.dir });
-  await site.sim.drained();
+  await site.drained();
   t.equal((await site.sim.counters())['succeeded'], 100);
 });
 
@@ -117,7 +117,7 @@ t.test(
     await site.lfs('hsm_archive', site.path('file'));
     t.equal((await site.sim.counters())['agents'], 0, 'orphaned');
     t.match(await cli(daemon, 'reregister'), /registered/i);
-    await site.sim.drained();
+    await site.drained();
     t.match(await site.state(site.path('file')), /exists archived/);
   },
 );
@@ -129,7 +129,7 @@ t.test('registering anew while transfers run: they finish, nothing is lost', asy
   for (const name of names) site.write(name, 10_000);
   await site.lfs('hsm_archive', ...names.map((name) => site.path(name)));
   await cli(daemon, 'reregister');
-  await site.sim.drained();
+  await site.drained();
   const { succeeded, failed } = await site.sim.counters();
   t.same({ succeeded, failed }, { succeeded: 200, failed: 0 });
 });
@@ -196,7 +196,7 @@ t.test('heartbeats keep what runs and what waits alive beyond the timeout of the
   t.equal((await site.sim.counters())['started'], 5);
   site.gate.open();
   t.ok((await reader).equals(bytes));
-  await site.sim.drained();
+  await site.drained();
   const { failed, canceled } = await site.sim.counters();
   t.same({ failed, canceled }, { failed: 0, canceled: 0 });
 });
@@ -215,7 +215,7 @@ t.test('several archive ids go to their containers, with prefix and naming of ea
   const other = site.write('by fid', 200);
   await site.lfs('hsm_archive', site.path('by path'));
   await site.lfs('hsm_archive', '--archive', '7', site.path('by fid'));
-  await site.sim.drained();
+  await site.drained();
   t.ok((await site.container.getBlobClient('some/where/by path').downloadToBuffer()).equals(bytes));
   const names = [];
   for await (const blob of second.listBlobsFlat()) names.push(blob.name);
@@ -239,7 +239,7 @@ t.test(
     site.write('fid', 10);
     await site.lfs('hsm_archive', site.path('path'));
     await site.lfs('hsm_archive', '--archive', '2', site.path('fid'));
-    await site.sim.drained();
+    await site.drained();
     unlinkSync(site.path('fid'));
     unlinkSync(site.path('path'));
     const line = await daemon.log((each) => each['op'] === 'remove' && each['result'] === 'failed');
@@ -292,7 +292,8 @@ t.test('500 actions leave no descriptor behind', async (t) => {
   const site = await startSite(t);
   const daemon = await site.daemon();
   const count = async (): Promise<number> =>
-    Number((await exec('sh', ['-c', `ls /proc/${daemon.pid}/fd | grep -c .`])).stdout);
+    // Sockets are the pool of keep-alive connections, which comes and goes.
+    Number((await exec('sh', ['-c', `ls -l /proc/${daemon.pid}/fd | grep -vc socket:`])).stdout);
   const names = Array.from({ length: 250 }, (_, n) => `file-${n}`);
   const paths = names.map((name) => site.path(name));
   for (const name of names) site.write(name, 1000);
@@ -301,9 +302,5 @@ t.test('500 actions leave no descriptor behind', async (t) => {
   const before = await count();
   await site.hsm('restore', ...paths);
   const after = await count();
-  // Keep-alive connections come and go: the limit on them is far below the number of actions.
-  t.ok(after - before < 30, `${before} before, ${after} after`);
-  const fd = openSync(site.path('file-0'), 'r');
-  closeSync(fd);
-  t.ok(statSync(site.path('file-0')).blocks > 1);
+  t.equal(after, before);
 });

@@ -175,7 +175,7 @@ async function during(name: string, happening: () => void): Promise<LogLine> {
   await site.gate.held(1);
   happening();
   site.gate.open();
-  await site.sim.drained();
+  await site.drained();
   return ended(fid, 'archive', after);
 }
 
@@ -303,7 +303,7 @@ t.test('an unknown action is ended, and what comes behind it is served', async (
 t.test("garbage in the user's data changes nothing", async (t) => {
   const bytes = site.write('with data', 10);
   await site.lfs('hsm_archive', '--data', '{"name": \u0001 ../../etc/passwd', site.path('with data'));
-  await site.sim.drained();
+  await site.drained();
   t.ok((await site.container.getBlobClient('with data').downloadToBuffer()).equals(bytes));
 });
 

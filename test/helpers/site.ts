@@ -14,6 +14,8 @@ import { startGateProxy, type GateProxy } from './gate-proxy.js';
 
 const exec = promisify(execFile);
 
+const PATIENCE_MS = 100_000;
+
 export interface SiteOptions {
   /** Simulated client nodes. */
   readonly nodes?: number;
@@ -99,7 +101,12 @@ export class Site {
   /** Asks for an action on files and waits until the coordinator is through with it. */
   async hsm(action: 'archive' | 'restore' | 'release' | 'remove', ...files: string[]): Promise<void> {
     await this.lfs(`hsm_${action}`, ...files);
-    if (action !== 'release') await this.sim.drained();
+    if (action !== 'release') await this.drained();
+  }
+
+  /** Waits until the coordinator has nothing left to do; patient, for machines that are busy. */
+  drained(): Promise<void> {
+    return this.sim.drained(PATIENCE_MS);
   }
 
   /** `lfs hsm_state` of a file, without its name. */
