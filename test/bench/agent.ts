@@ -162,7 +162,7 @@ export async function run(argv: string[]): Promise<boolean> {
     },
   });
   const azurite = await startAzuriteProcess();
-  const sim = await LustreSim.start({ tunables: { 'hsm.max_requests': '100000' } });
+  const sim = await LustreSim.start({ tunables: { 'hsm.max_requests': '1000' } });
   const mount = sim.mount;
   const daemon = await Daemon.start({
     mount,

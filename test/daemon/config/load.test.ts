@@ -33,7 +33,7 @@ t.test('a minimal file is completed with the defaults, in the units of the progr
       blockSizeBytes: 8 * 2 ** 20,
       putBlobMaxBytes: 8 * 2 ** 20,
       rangesPerFile: 4,
-      maxBufferBytes: 256 * 2 ** 20,
+      maxBufferBytes: 128 * 2 ** 20,
       caFile: undefined,
       maxTries: 8,
       stallTimeoutMs: 30_000,

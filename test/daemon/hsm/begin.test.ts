@@ -1,0 +1,113 @@
+// How actions begin: with which MDT, with which flags, and what they are given to move the content through.
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pino } from 'pino';
+import t, { type Test } from 'tap';
+import { CopytoolAction } from '../../../native-bindings/constants.js';
+import type { ActionItem, BeginOptions, CopyAction, Lustre } from '../../../native-bindings/lustre.js';
+import type { ArchiveContainer } from '../../../daemon/blobs/archive-container.js';
+import { parseConfig } from '../../../daemon/config/load.js';
+import { AgentEmitter } from '../../../daemon/events.js';
+import { Action, type ActionTools } from '../../../daemon/hsm/action.js';
+import { BytesGate } from '../../../daemon/hsm/bytes-gate.js';
+import { Journal } from '../../../daemon/hsm/journal.js';
+import type { Mover, MoverJob, MoverTools } from '../../../daemon/movers/mover.js';
+import { MINIMAL } from '../config/helpers.js';
+import { failure, FakeCopytool, makeItem } from './fake-coordinator.js';
+
+const { ARCHIVE, RESTORE, REMOVE } = CopytoolAction;
+
+/** Remembers the options of every begin. */
+class Recorder extends FakeCopytool {
+  readonly options: BeginOptions[] = [];
+
+  override begin(raw: Buffer, options: BeginOptions = {}): Promise<CopyAction> {
+    this.options.push(options);
+    return super.begin(raw, options);
+  }
+}
+
+/** Carries one item out on a file system whose MDTs answer like this; answers what was begun and given to the mover. */
+async function carryOut(
+  t: Test,
+  item: ActionItem,
+  mdtIndex: () => Promise<number>,
+): Promise<{ copytool: Recorder; jobs: MoverJob[]; asked: unknown[] }> {
+  const dir = mkdtempSync(join(tmpdir(), 'lhsm-begin-'));
+  const events = new AgentEmitter();
+  const { journal } = Journal.open(join(dir, 'journal'), events);
+  t.teardown(() => {
+    journal.close();
+    rmSync(dir, { recursive: true });
+  });
+  const copytool = new Recorder();
+  const jobs: MoverJob[] = [];
+  const asked: unknown[] = [];
+  const mover: Mover = (job) => {
+    jobs.push(job);
+    return Promise.resolve({ blob: 'name', sizeBytes: 1n });
+  };
+  const lustre = {
+    mdtIndex: (_fd: number, fid: unknown) => {
+      asked.push(fid);
+      return mdtIndex();
+    },
+  };
+  const tools: ActionTools = {
+    copytool: () => copytool,
+    lustre: lustre as unknown as Lustre,
+    mountFd: -1,
+    journal,
+    events,
+    log: pino({ level: 'silent' }),
+    container: () => ({ archiveId: 1 }) as ArchiveContainer,
+    movers: { archive: mover, restore: mover, remove: mover },
+    moverTools: () => ({}) as MoverTools,
+    gates: { archive: new BytesGate(1e9), restore: new BytesGate(1e9) },
+    timings: () => ({ heartbeatMs: 1e9, restoreFirstProgressMs: 1e9 }),
+    onError: () => undefined,
+  };
+  await new Action({ item, archiveId: 1, flags: 0n, receivedAtMs: performance.now() }, tools).run();
+  t.match(copytool.ended, [{ errno: 0 }]);
+  return { copytool, jobs, asked };
+}
+
+t.test('a restore begins on the MDT of its file', async (t) => {
+  const item = makeItem(RESTORE);
+  const { copytool, asked } = await carryOut(t, item, () => Promise.resolve(3));
+  t.same(copytool.options, [{ mdtIndex: 3 }]);
+  t.same(asked, [item.fid]);
+});
+
+t.test('a restore of a file whose MDT cannot be found begins on any', async (t) => {
+  const { copytool } = await carryOut(t, makeItem(RESTORE), () => Promise.reject(failure('EIO')));
+  t.same(copytool.options, [{ mdtIndex: -1 }]);
+});
+
+t.test('archives and removes ask for no MDT', async (t) => {
+  for (const action of [ARCHIVE, REMOVE]) {
+    const { copytool, asked } = await carryOut(t, makeItem(action), () => Promise.resolve(3));
+    t.same(copytool.options, [{ mdtIndex: -1 }]);
+    t.same(asked, []);
+  }
+});
+
+t.test('content moves through the descriptor that begin gave, a remove has none', async (t) => {
+  for (const action of [ARCHIVE, RESTORE, REMOVE]) {
+    const { copytool, jobs } = await carryOut(t, makeItem(action), () => Promise.resolve(0));
+    t.same(
+      jobs.map(({ fd }) => fd),
+      action === REMOVE ? [-1] : copytool.fds,
+    );
+  }
+});
+
+t.test('by default a restore keeps quiet for minutes, and beats well before its request times out', (t) => {
+  const { restoreFirstProgressMs, heartbeatMs, activeRequestTimeoutMs } = parseConfig(MINIMAL, 'test.toml', {
+    env: {},
+  }).hsm;
+  t.ok(restoreFirstProgressMs >= 300_000, 'a restart of the daemon takes less');
+  t.ok(restoreFirstProgressMs + heartbeatMs < activeRequestTimeoutMs / 2);
+  t.end();
+});
