@@ -31,11 +31,13 @@ async function status(): Promise<AgentStatus> {
   return (await ask(String(socket), 'GET', '/v1/status')).body as AgentStatus;
 }
 
-/** Asks for the status until it is so. */
+/** Asks for the status until it is so; gives up long before the test is. */
 async function statusIs(fits: (now: AgentStatus) => boolean): Promise<AgentStatus> {
+  const until = performance.now() + 20_000;
   for (;;) {
     const now = await status();
     if (fits(now)) return now;
+    if (performance.now() > until) throw new Error(`it stays so: ${JSON.stringify(now)}`);
   }
 }
 
