@@ -100,17 +100,24 @@ t.test('begin says ECANCELED: ended with ECANCELED, as cancelled and not as an e
   t.match(await ended(fid, after), { level: 'info', result: 'canceled' });
 });
 
-t.test('an end that did not reach the MDT is told again, so that nothing stays STARTED', async (t) => {
-  const { path, fid } = await fileFor('archive');
-  const after = daemon.lines.length;
-  await site.sim.fault('end action=ARCHIVE errno=EIO count=1');
-  await site.lfs('hsm_archive', path);
-  await site.sim.requestReaches(path, 'FAILED');
-  await site.sim.clearFaults();
-  t.match(await ended(fid, after), { errno: 'EIO' });
-  await site.hsm('archive', path);
-  t.match(await site.state(path), /exists archived/);
-});
+for (const kind of ['archive', 'restore'] as const) {
+  t.test(
+    `an end that did not reach the MDT is told again, so that nothing stays STARTED (${kind})`,
+    async (t) => {
+      const { name, path, fid, bytes } = await fileFor(kind);
+      const after = daemon.lines.length;
+      await site.sim.fault(`end action=${kind.toUpperCase()} errno=EIO count=1`);
+      await site.lfs(`hsm_${kind}`, path);
+      await site.sim.requestReaches(path, 'FAILED', { action: kind === 'archive' ? 'ARCHIVE' : 'RESTORE' });
+      await site.sim.clearFaults();
+      t.match(await ended(fid, after), { errno: 'EIO' });
+      await nothingStarted(t);
+      await site.hsm(kind, path);
+      t.equal(await site.state(path), '(0x00000009) exists archived, archive_id:1');
+      t.ok((await site.read(name)).equals(bytes));
+    },
+  );
+}
 
 t.test('progress says ECANCELED: the transfer stops and the action ends with ECANCELED', async (t) => {
   const { path, fid } = await fileFor('archive');
