@@ -88,22 +88,40 @@ function checkBlobName(name: string, subject: () => string): void {
   }
 }
 
+/** What stands for one character: `%` and its code, behind as many `25` as it takes to tell escapes from names that look so. */
+const escaped = /%((?:25)*)(5C|7F|1[0-9A-F]|0[1-9A-F])/g;
+// eslint-disable-next-line no-control-regex -- control characters are what this is about
+const unsafe = /[\\\u0001-\u001f\u007f]/g;
+/** The end of a segment that is dots, or the like of escaped dots. */
+const dotsAtEnd = /(?:\.|%(?:25)*2E)+(?=\/|$)/g;
+
+const escapeCharacter = (character: string): string =>
+  `%${character.charCodeAt(0).toString(16).toUpperCase().padStart(2, '0')}`;
+const unescapeCode = (_: string, more: string, code: string): string =>
+  more === '' ? String.fromCharCode(parseInt(code, 16)) : `%${more.slice(2)}${code}`;
+
 /**
- * The service takes `\\` in a blob's name for `/` (the SDK says so in BlobClient, Azurite does it too): a file
- * `a\\b` would get the blob of the file `a/b`. So it is written `%5C`, and what reads like that already gets one `25` more,
- * as often as it takes to be told apart: every name has its own, and gets itself back.
+ * The service changes or refuses some names. It takes `\\` for `/` (the SDK says so in BlobClient, Azurite does it too):
+ * a file `a\\b` would get the blob of the file `a/b`. It drops the dots at the end of every segment: `data.` would get that of
+ * `data`. It refuses control characters. So these are written `%5C`, `%2E`, `%0A`, and what reads like that already
+ * gets one `25` more, as often as it takes to be told apart: every name has its own, and gets itself back.
  */
-function escapeBackslash(text: string): string {
-  return text.replace(/%((?:25)*5C)/g, '%25$1').replaceAll('\\', '%5C');
+function escapeForService(text: string): string {
+  return text
+    .replace(escaped, '%25$1$2')
+    .replace(unsafe, escapeCharacter)
+    .replace(dotsAtEnd, (end) => end.replace(/%((?:25)*2E)/g, '%25$1').replaceAll('.', '%2E'));
 }
 
-function unescapeBackslash(text: string): string {
-  return text.replace(/%((?:25)*)5C/g, (_, more: string) => (more === '' ? '\\' : `%${more.slice(2)}5C`));
+function unescapeFromService(name: string): string {
+  return name
+    .replace(dotsAtEnd, (end) => end.replace(/%((?:25)*)(2E)/g, unescapeCode))
+    .replace(escaped, unescapeCode);
 }
 
 /**
  * The name of the blob of a file by its path relative to the mount, without a leading slash. `prefix` ends with
- * `/` or is empty. The path as it is, but for backslashes. Throws LhsmError for a name that Azure or another reader could not give back: codes
+ * `/` or is empty. The path as it is, but for what the service would change (`escapeForService`). Throws LhsmError for a name that Azure or another reader could not give back: codes
  * NAME_NOT_UTF8, NAME_TOO_LONG, NAME_TOO_DEEP, COMPONENT_TOO_LONG, PATH_TOO_LONG, NAME_DOT_COMPONENT,
  * NAME_EMPTY_COMPONENT, NAME_NUL.
  */
@@ -119,7 +137,7 @@ export function blobNameOfPath(prefix: string, path: Buffer): string {
     return refuse('NAME_NOT_UTF8', subject(), 'is not UTF-8, and blob names are');
   }
   checkComponents(text.split('/'), subject);
-  const name = `${prefix}${escapeBackslash(text)}`;
+  const name = `${prefix}${escapeForService(text)}`;
   checkBlobName(name, subject);
   return name;
 }
@@ -132,7 +150,7 @@ export function blobNameOfPath(prefix: string, path: Buffer): string {
 export function pathOfBlobName(prefix: string, name: string): Buffer {
   const subject = (): string => `The blob name ${showPath(Buffer.from(name))}`;
   if (!name.startsWith(prefix)) refuse('NAME_OUTSIDE_PREFIX', subject(), `does not begin with ${prefix}`);
-  const text = unescapeBackslash(name.slice(prefix.length).replace(/\/$/, ''));
+  const text = unescapeFromService(name.slice(prefix.length).replace(/\/$/, ''));
   checkComponents(text.split('/'), subject);
   const path = Buffer.from(text, 'utf8');
   if (path.toString('utf8') !== text) refuse('NAME_NOT_UTF8', subject(), 'is not well-formed Unicode');

@@ -170,7 +170,9 @@ async function lookAndPlan(
     remembersIt: memory.name === name,
     pin: memory.pin,
   };
-  return planWrite(name, seen, claimant, tools.policy, (fid) => askOwner(tools, container, name, fid));
+  return planWrite(name, seen, claimant, tools.policy, (fid) =>
+    askOwner(tools, container, name, seen?.etag ?? '', fid),
+  );
 }
 
 async function upload(writing: Writing, name: string, expected: ExpectedVersion): Promise<UploadResult> {

@@ -22,14 +22,19 @@ export interface Memory {
   readonly pin: string | undefined;
 }
 
+/** ETAG_XATTR as an ETag; undefined when absent or empty. */
+export function pinOf(value: Buffer | undefined): string | undefined {
+  const etag = value?.toString('utf8').replace(/\0$/, '').trim();
+  return etag === '' ? undefined : etag;
+}
+
 /** Reads both xattrs. Rejects with LhsmError as Lustre.getXattr does; a value that makes no sense is told, not thrown. */
 export async function recall(lustre: Lustre, fd: number, container: ArchiveContainer): Promise<Memory> {
   const [value, pinned] = await Promise.all([
     lustre.getXattr(fd, BLOB_XATTR),
     lustre.getXattr(fd, ETAG_XATTR),
   ]);
-  const etag = pinned?.toString('utf8').replace(/\0$/, '').trim();
-  const pin = etag === '' ? undefined : etag;
+  const pin = pinOf(pinned);
   const nothing = { value, name: undefined, elsewhere: undefined, unreadable: undefined, pin };
   if (value === undefined) return nothing;
   try {

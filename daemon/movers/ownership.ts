@@ -3,25 +3,30 @@
 import { hasCode } from '../../native-bindings/errors.js';
 import { parseBlobXattr } from '../blobs/names.js';
 import { saysGone, withFile } from './descriptors.js';
-import { BLOB_XATTR, type MoverTools } from './mover.js';
-import type { OwnersWord } from './collision.js';
+import { pinOf } from './file-record.js';
+import { BLOB_XATTR, ETAG_XATTR, type MoverTools } from './mover.js';
+import { sameEtag, type OwnersWord } from './collision.js';
 import type { Fid } from '../../native-bindings/lustre.js';
 import type { ArchiveContainer } from '../blobs/archive-container.js';
 
 /**
- * What the file `fid` says of the blob `name` of this container. Rejects when the file cannot be looked at for
- * another reason than that it is gone: then nobody knows whose the blob is.
+ * What the file `fid` says of the blob `name` of this container, whose version is `etag`. A file that has that very version
+ * pinned claims it, whatever name it remembers: a service that keeps a name otherwise than it was given must not
+ * cost a copy. Rejects when the file cannot be looked at for another reason than that it is gone: then nobody knows
+ * whose the blob is.
  */
 export async function askOwner(
   tools: MoverTools,
   container: ArchiveContainer,
   name: string,
+  etag: string,
   fid: Fid,
 ): Promise<OwnersWord> {
   try {
-    const value = await withFile(tools.lustre, tools.mount, fid, (fd) =>
-      tools.lustre.getXattr(fd, BLOB_XATTR),
+    const [value, pin] = await withFile(tools.lustre, tools.mount, fid, (fd) =>
+      Promise.all([tools.lustre.getXattr(fd, BLOB_XATTR), tools.lustre.getXattr(fd, ETAG_XATTR)]),
     );
+    if (sameEtag(pinOf(pin), etag)) return 'claims-it';
     if (value === undefined) return 'silent';
     return namesBlob(value, container, name) ? 'claims-it' : 'no';
   } catch (error) {

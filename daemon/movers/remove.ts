@@ -126,7 +126,9 @@ async function deleteIfOurs(
     remembersIt: memory?.name === name,
     pin: memory?.pin,
   };
-  const verdict = await judge(headers, claimant, (fid) => askOwner(tools, container, name, fid));
+  const verdict = await judge(headers, claimant, (fid) =>
+    askOwner(tools, container, name, headers.etag, fid),
+  );
   await job.admit?.(BigInt(headers.sizeBytes), name);
   signal.throwIfAborted();
   const allowed =

@@ -98,7 +98,7 @@ async function fetchFrom(restoring: Restoring, name: string): Promise<Fetched> {
     if (!doubt) throw explained(await lookedAt(error, restoring, name), job, name);
   }
   // Only now, and only for a blob that names another file: the usual restore is one request.
-  await refuseOthersBlob(restoring, name, doubt.owner);
+  await refuseOthersBlob(restoring, name, doubt);
   try {
     const headers = await download(restoring, name, doubt.etag);
     return { name, headers };
@@ -127,6 +127,8 @@ async function lookedAt(error: unknown, restoring: Restoring, name: string): Pro
 /** A blob that names another file, and the version that does. */
 interface Doubt {
   readonly owner: Fid;
+  /** The blob says that this very file system wrote it. */
+  readonly surelyOurs: boolean;
   readonly etag: string;
 }
 
@@ -152,9 +154,9 @@ function download(
       accept: (headers) => {
         refuseUnfit(headers, name, restoring);
         if (!onDoubt || sameEtag(memory.pin, headers.etag)) return;
-        const owner = namedOwner(headers.metadata, restoring.fileSystem)?.fid;
-        if (!owner || sameFid(owner, job.item.fid)) return;
-        onDoubt({ owner, etag: headers.etag });
+        const owner = namedOwner(headers.metadata, restoring.fileSystem);
+        if (!owner || sameFid(owner.fid, job.item.fid)) return;
+        onDoubt({ owner: owner.fid, surelyOurs: owner.surelyOurs, etag: headers.etag });
         // It cannot wait for an answer here: the download begins anew when the owner has been asked.
         throw refusal(`The blob ${name} names another file.`, { code: 'OWNER_UNKNOWN' });
       },
@@ -164,18 +166,26 @@ function download(
   );
 }
 
-/** Rejects with code BLOB_OF_OTHER_FILE when the other file that the blob names lives and claims it. */
-async function refuseOthersBlob({ job, tools, signal }: Restoring, name: string, owner: Fid): Promise<void> {
-  const word = await askOwner(tools, job.container, name, owner);
+/**
+ * Rejects with code BLOB_OF_OTHER_FILE when the other file that the blob names lives and claims it; and where nothing
+ * but the name ties the blob to this file, also when that other file is gone, unless the policy takes what there is.
+ */
+async function refuseOthersBlob(
+  { job, tools, signal, memory }: Restoring,
+  name: string,
+  { owner, surelyOurs, etag }: Doubt,
+): Promise<void> {
+  const word = await askOwner(tools, job.container, name, etag, owner);
   signal.throwIfAborted();
-  if (word === 'no') return;
+  const untied = surelyOurs && memory.pin === undefined;
+  if (word === 'no' && (!untied || tools.policy.restoreChanged === 'accept')) return;
   throw new LhsmError(
     `The blob ${name} holds the content of ${formatFid(owner)}, not of ${formatFid(job.item.fid)}.`,
     {
       code: 'BLOB_OF_OTHER_FILE',
       op: 'restore',
       errno: errnoNumber('ENOENT'),
-      hint: `The file has lost the name of its blob: set its xattr trusted.lhsm_uuid to az://${job.container.container}/<name>.`,
+      hint: `The file has lost the name of its blob: set its xattr trusted.lhsm_uuid to az://${job.container.container}/<name>; or import the blob, which makes a file of it.`,
     },
   );
 }

@@ -58,6 +58,8 @@ export class FaultyBlobServer {
   readonly requests: SeenRequest[] = [];
   /** Answers a GET regardless of its If-Match. */
   ignoreIfMatch = false;
+  /** Drops the dots at the end of every segment of a name, as Azure does. */
+  dropsDots = false;
   /** The container's own existence. */
   containerMissing = false;
   readonly #staged = new Map<string, Map<string, Buffer>>();
@@ -148,7 +150,8 @@ export class FaultyBlobServer {
 
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const url = new URL(request.url ?? '/', 'http://localhost');
-    const name = decodeURIComponent(url.pathname.split('/').slice(3).join('/'));
+    const asked = decodeURIComponent(url.pathname.split('/').slice(3).join('/'));
+    const name = this.dropsDots ? asked.replace(/\.+(?=\/|$)/g, '') : asked;
     const seen = { operation: operationOf(request.method ?? '', url), name, headers: request.headers };
     this.requests.push(seen);
     const fault = this.#fault(seen);

@@ -15,6 +15,8 @@ const names = [
   'back%5Cslash',
   'dots...',
   'dir./x.',
+  '...',
+  'tab\tand\nnewline\x7f',
   '😀/naïve ☃',
   'a+b&c=d;e,f@g:h!$()*[]"<>|^`{}~',
   "quote'd",

@@ -134,10 +134,20 @@ t.test('a pin without quotes, as other tools write it, is the same version', asy
   t.equal((await bench.restore(fid)).content.toString(), 'content');
 });
 
-t.test('the blob of a file that is gone is taken: an import over an old name', async (t) => {
+t.test('by its path alone a file gets no blob of another file, though that one is gone', async (t) => {
   const { bench } = await archived(t, 'content');
   bench.lustre.unlink('d/f');
   const next = bench.lustre.create('d/f', '.......');
+  await t.rejects(bench.restore(next), { code: 'BLOB_OF_OTHER_FILE', errno: 2 });
+});
+
+t.test('policy accept takes the blob of a file that is gone, not of one that lives', async (t) => {
+  const { bench, fid } = await archived(t, 'content', { policy: { restoreChanged: 'accept' } });
+  bench.lustre.rename('d/f', 'renamed');
+  const next = bench.lustre.create('d/f', '.......');
+  await t.rejects(bench.restore(next), { code: 'BLOB_OF_OTHER_FILE', errno: 2 });
+  t.ok(bench.lustre.node(fid));
+  bench.lustre.unlink('renamed');
   const { content, requests } = await bench.restore(next);
   t.equal(content.toString(), 'content');
   t.equal(requests, 2, 'the doubt costs one more');
