@@ -4,7 +4,9 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { Logger } from 'pino';
 import { hasCode, LhsmError } from '../native-bindings/errors.js';
+import { bulkCalls } from '../native-bindings/call-pool.js';
 import { loadHost } from '../native-bindings/libc.js';
+import type { HostOs } from '../native-bindings/host.js';
 import { loadLustre } from '../native-bindings/liblustreapi.js';
 import type { Lustre } from '../native-bindings/lustre.js';
 import type { StatusMemory } from './agent-status.js';
@@ -24,6 +26,7 @@ import { remove } from './movers/remove.js';
 import { restore } from './movers/restore.js';
 import { Readiness } from './readiness.js';
 import { Registration } from './registration.js';
+import { Share, UNLIMITED, within } from './share.js';
 import { Systemd } from './systemd.js';
 import { createTransferEngine } from './transfer/sdk-engine.js';
 
@@ -43,6 +46,8 @@ export interface PartsContext {
   readonly log: Logger;
   readonly memory: StatusMemory;
   readonly stopping: AbortSignal;
+  /** Aborts when the ends of actions are waited for no longer. */
+  readonly giveUp: AbortSignal;
   /** Filled as parts are made, so that a failure half way can take the made ones down. */
   readonly teardown: Teardown[];
   readonly onOver: (error: LhsmError | undefined) => void;
@@ -68,7 +73,7 @@ export interface Parts {
  * whatever is wrong with a secret. Asks nothing of the network or the MDT.
  */
 export async function buildParts(context: PartsContext): Promise<Parts> {
-  const { config, events, log, memory, stopping, teardown, onOver } = context;
+  const { config, events, log, memory, stopping, giveUp, teardown, onOver } = context;
   const { mount, library, stateDir, archives, scheduler: limits, transfer: transferConfig } = config();
   const host = loadHost();
   const systemd = new Systemd(host);
@@ -98,6 +103,14 @@ export async function buildParts(context: PartsContext): Promise<Parts> {
   const transfer = createTransferEngine(transferConfig);
   teardown.push(() => transfer.close());
 
+  const bulk = new Share(bulkCalls());
+  const bulkLustre = within(bulk, lustre);
+  const bulkHost: HostOs = {
+    nextData: (fd, offset) => bulk.run(() => host.nextData(fd, offset)),
+    nextHole: (fd, offset) => bulk.run(() => host.nextHole(fd, offset)),
+    tryLock: (fd) => host.tryLock(fd),
+    sdNotify: (state) => host.sdNotify(state),
+  };
   const gates = { archive: new BytesGate(limits.maxBytes), restore: new BytesGate(limits.maxBytes) };
   const scheduler = new Scheduler(limits);
   // The registration needs the receiver, whose actions ask the registration for the copytool in force.
@@ -114,7 +127,16 @@ export async function buildParts(context: PartsContext): Promise<Parts> {
     log,
     container: (id) => byId.get(id) ?? byId.get(0),
     movers: { archive, restore, remove },
-    moverTools: () => ({ mount, lustre, host, transfer, policy: config().policy }),
+    moverTools: (kind) => ({
+      mount,
+      lustre: kind === 'restore' ? lustre : bulkLustre,
+      host: kind === 'restore' ? host : bulkHost,
+      transfer,
+      policy: config().policy,
+      share: kind === 'restore' ? UNLIMITED : bulk,
+    }),
+    bulk,
+    giveUp,
     gates,
     timings: () => config().hsm,
     onError: (action, error) => {
@@ -122,7 +144,12 @@ export async function buildParts(context: PartsContext): Promise<Parts> {
     },
   };
   const receiver = new Receiver(tools, scheduler);
+  const heart = new Heart({ actions: () => receiver.actions(), timings: () => config().hsm });
+  teardown.push(() => {
+    heart.stop();
+  });
   const registration = new Registration({
+    heart,
     mount,
     archiveIds: archiveIds(config()),
     lustre,
@@ -139,10 +166,6 @@ export async function buildParts(context: PartsContext): Promise<Parts> {
   const readiness = new Readiness({ containers, events, log, ...PROBE });
   teardown.push(() => {
     readiness.stop();
-  });
-  const heart = new Heart({ actions: () => receiver.actions(), timings: () => config().hsm });
-  teardown.push(() => {
-    heart.stop();
   });
   return { fsname, systemd, journal, left, gates, scheduler, receiver, registration, readiness, heart };
 }

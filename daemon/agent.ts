@@ -1,5 +1,6 @@
 // The agent: builds every part in order, serves until told to stop, and takes everything down again. main.ts
 // starts it; control/ asks it.
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { LhsmError } from '../native-bindings/errors.js';
 import { decodeActionItem } from '../native-bindings/structs.js';
@@ -24,6 +25,15 @@ import type { Receiver } from './hsm/receiver.js';
 import { createMetrics } from './metrics.js';
 import { VERSION } from './version.js';
 
+/** How long the daemon waits for every container before it serves those that answer. */
+const CONTAINER_PATIENCE_MS = 30_000;
+
+/** How long the ends of what is left may take at a shutdown when the MDT does not answer. */
+const GIVE_UP_MS = 10_000;
+
+/** Beyond the grace time, how long the operator waits; the renewal goes on behind that. */
+const REREGISTER_PATIENCE_MS = 20_000;
+
 export interface AgentOptions {
   readonly log: Logger;
   /** Reads the configuration again, for a reload. */
@@ -37,6 +47,7 @@ export class Agent implements AgentControl {
   readonly #memory: StatusMemory;
   readonly #startedAtMs = performance.now();
   readonly #stopping = new AbortController();
+  readonly #giveUp = new AbortController();
   readonly #teardown: Teardown[] = [];
   readonly #over: Promise<LhsmError | undefined>;
   #declareOver: (error: LhsmError | undefined) => void = () => undefined;
@@ -44,6 +55,7 @@ export class Agent implements AgentControl {
   #config: Config;
   #fsname: string | undefined;
   #parts: Parts | undefined;
+  #served: Promise<void> = Promise.resolve();
   #stopped: Promise<void> | undefined;
   #hurry: (() => void) | undefined;
 
@@ -78,13 +90,14 @@ export class Agent implements AgentControl {
         log: this.#log,
         memory: this.#memory,
         stopping: this.#stopping.signal,
+        giveUp: this.#giveUp.signal,
         teardown: this.#teardown,
         onOver: this.#declareOver,
       });
       this.#parts = parts;
       this.#fsname = parts.fsname;
       await this.#open();
-      void this.#serve(parts);
+      this.#served = this.#serve(parts);
     } catch (error) {
       await this.#takeDown();
       throw error;
@@ -134,8 +147,15 @@ export class Agent implements AgentControl {
   }
 
   async reregister(): Promise<ReregisterResult> {
-    const registration = this.#serving().registration;
-    await registration.renew();
+    const { registration } = this.#serving();
+    const patience = new AbortController();
+    const patienceMs = this.#config.shutdown.graceMs + REREGISTER_PATIENCE_MS;
+    await Promise.race([
+      registration.renew(),
+      sleep(patienceMs, undefined, { signal: patience.signal }),
+    ]).finally(() => {
+      patience.abort();
+    });
     return { registered: registration.registered, archiveIds: archiveIds(this.#config) };
   }
 
@@ -210,8 +230,9 @@ export class Agent implements AgentControl {
         if (!ready) systemd.ready();
       });
       readiness.start();
-      await readiness.anyReady(signal).finally(offProbe);
+      await readiness.enoughReady(CONTAINER_PATIENCE_MS, signal).finally(offProbe);
       systemd.status('registering with the coordinator');
+      systemd.ready();
       await registration.register();
       if (left.length > 0) {
         this.#log.warn({ items: left.length }, 'a former process left actions unfinished: taking them up');
@@ -245,14 +266,22 @@ export class Agent implements AgentControl {
     if (parts) {
       const { systemd, registration, receiver, scheduler } = parts;
       systemd.stopping();
+      await this.#served;
       await registration.settled();
       if (registration.registered) {
         receiver.intake('hold');
         scheduler.resume();
         await this.#grace(receiver);
+        const giveUp = setTimeout(() => {
+          this.#giveUp.abort();
+        }, GIVE_UP_MS);
         await receiver.stopAll(STOP_REASONS.shutdown());
+        clearTimeout(giveUp);
         receiver.intake('leave');
-        await registration.unregister('shutdown');
+        await parts.heart.pause();
+        await registration.unregister('shutdown').catch((error: unknown) => {
+          this.#log.error({ err: error }, 'not unregistered; the MDT drops the agent when the process ends');
+        });
       }
     }
     await this.#takeDown();

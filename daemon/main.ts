@@ -28,7 +28,8 @@ async function run(flags: DaemonFlags): Promise<number> {
     if (stops === 2) {
       setTimeout(() => {
         log.fatal('some actions could not be ended: the journal keeps them for the next start');
-        process.exit(EXIT.failed);
+        // process.exit would wait for libuv's threads, and one of them may be in a call that never returns.
+        log.flush(() => process.kill(process.pid, 'SIGKILL'));
       }, LAST_GRACE_MS).unref();
     }
     void agent.stop().then(() => {

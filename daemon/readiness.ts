@@ -39,13 +39,25 @@ export class Readiness {
     this.#timers.clear();
   }
 
-  /** Resolves once any container has answered; rejects with the signal's reason. */
-  anyReady(signal: AbortSignal): Promise<void> {
+  /**
+   * Resolves once every container has answered, or, after `patienceMs`, once any has. Rejects with the signal's
+   * reason.
+   */
+  async enoughReady(patienceMs: number, signal: AbortSignal): Promise<void> {
+    const patient = AbortSignal.any([signal, AbortSignal.timeout(patienceMs)]);
+    const answered = (): number =>
+      [...this.#problems.values()].filter((problem) => problem === undefined).length;
+    try {
+      while (answered() < this.#options.containers.length) await this.#nextReady(patient);
+    } catch (error) {
+      if (signal.aborted) throw error;
+      while (answered() === 0) await this.#nextReady(signal);
+    }
+  }
+
+  #nextReady(signal: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
-      if ([...this.#problems.values()].includes(undefined)) {
-        resolve();
-        return;
-      }
+      signal.throwIfAborted();
       const abort = (): void => {
         reject(signal.reason as Error);
       };

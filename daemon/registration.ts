@@ -6,6 +6,7 @@ import { describeError, hasCode, LhsmError } from '../native-bindings/errors.js'
 import type { Copytool, Lustre } from '../native-bindings/lustre.js';
 import type { AgentEmitter, UnregisteredEvent } from './events.js';
 import { STOP_REASONS } from './hsm/action.js';
+import type { Heart } from './hsm/heart.js';
 import type { Receiver } from './hsm/receiver.js';
 import type { Scheduler } from './hsm/scheduler.js';
 
@@ -16,6 +17,7 @@ export interface RegistrationOptions {
   readonly lustre: Lustre;
   readonly receiver: Receiver;
   readonly scheduler: Scheduler;
+  readonly heart: Heart;
   readonly events: AgentEmitter;
   readonly log: Logger;
   readonly graceMs: () => number;
@@ -29,7 +31,6 @@ export interface RegistrationOptions {
 
 const RETRY_MIN_MS = 1000;
 const RETRY_MAX_MS = 30_000;
-const RENEWAL_TRIES = 6;
 
 export class Registration {
   readonly #options: RegistrationOptions;
@@ -60,25 +61,29 @@ export class Registration {
   }
 
   /**
-   * Registers; receives nothing yet. Tries again for as long as the coordinator is shut down (ENXIO) or
-   * the MDT does not answer; rejects with what no waiting mends, or when the daemon stops.
+   * Registers; receives nothing yet. Tries again for as long as the coordinator is shut down (ENXIO) or the MDT does
+   * not answer; once it has been registered, as long as the file system is mounted. Rejects with what no waiting mends,
+   * or when the daemon stops.
    */
   async register(): Promise<void> {
     const { lustre, mount, archiveIds, events, log, stopping, stillMounted } = this.#options;
-    // A file system that drops a client takes a moment until it takes it back.
-    let tries = RENEWAL_TRIES;
     for (let delayMs = RETRY_MIN_MS; ; delayMs = Math.min(delayMs * 2, RETRY_MAX_MS)) {
       stopping.throwIfAborted();
       try {
-        this.#copytool = await lustre.register(mount, archiveIds);
+        const copytool = await lustre.register(mount, archiveIds);
+        if (stopping.aborted) await copytool.unregister();
+        stopping.throwIfAborted();
+        this.#copytool = copytool;
         events.emit('registered', { archiveIds, again: this.#everRegistered });
         this.#everRegistered = true;
         log.info({ mount, archive_ids: archiveIds }, 'registered with the coordinator');
         return;
       } catch (error) {
-        const patience = ['ENXIO', 'EAGAIN', 'ETIMEDOUT'].some((code) => hasCode(error, code));
-        if (!patience && (!this.#everRegistered || (tries -= 1) <= 0)) throw error;
-        if (this.#everRegistered && !(await stillMounted())) throw error;
+        stopping.throwIfAborted();
+        const patience = this.#everRegistered
+          ? await stillMounted()
+          : ['ENXIO', 'EAGAIN', 'ETIMEDOUT'].some((code) => hasCode(error, code));
+        if (!patience) throw error;
         log.warn({ err: error, next_try_ms: delayMs }, `cannot register yet: ${describeError(error)}`);
         await sleep(delayMs, undefined, { signal: stopping });
       }
@@ -95,7 +100,10 @@ export class Registration {
     this.#receiving = { stop, done };
   }
 
-  /** Registers anew: actions that run may finish within the grace time, queued ones stay. */
+  /**
+   * Registers anew: actions that run may finish within the grace time, queued ones stay. When it rejects, the
+   * daemon can serve no longer and `onOver` has been told.
+   */
   renew(): Promise<void> {
     this.#renewing ??= this.#renew().finally(() => {
       this.#renewing = undefined;
@@ -104,12 +112,23 @@ export class Registration {
   }
 
   async #renew(): Promise<void> {
-    const { receiver, scheduler, graceMs } = this.#options;
-    await receiver.quiesce(graceMs(), STOP_REASONS.reregister());
-    await this.unregister('reregister');
-    await this.register();
-    this.receive();
-    scheduler.resume();
+    const { receiver, scheduler, heart, graceMs, onOver, stopping, stillMounted } = this.#options;
+    try {
+      // The pipe is drained until the last moment: a full one stalls the client.
+      await receiver.quiesce(graceMs(), STOP_REASONS.reregister());
+      await heart.pause();
+      await this.#stopReceiving();
+      await receiver.letGo(STOP_REASONS.reregister());
+      await this.unregister('reregister');
+      await this.register();
+      this.receive();
+    } catch (error) {
+      if (!stopping.aborted) onOver((await stillMounted()) ? asLhsmError(error) : undefined);
+      throw error;
+    } finally {
+      heart.resume();
+      if (this.registered) scheduler.resume();
+    }
   }
 
   /** Resolves when no renewal is under way. */
@@ -117,53 +136,58 @@ export class Registration {
     await this.#renewing?.catch(() => undefined);
   }
 
-  /** Ends receiving and the registration. Nothing may be in flight. Never rejects. */
-  async unregister(reason: UnregisteredEvent['reason']): Promise<void> {
-    const { events, log, mount } = this.#options;
+  async #stopReceiving(): Promise<void> {
     this.#receiving?.stop.abort();
     await this.#receiving?.done;
     this.#receiving = undefined;
+  }
+
+  /**
+   * Ends receiving and the registration. Nothing may be in flight: throws when something is, for a second
+   * registration beside one whose pipe nobody reads would stall the client.
+   */
+  async unregister(reason: UnregisteredEvent['reason']): Promise<void> {
+    const { events, log, mount } = this.#options;
+    await this.#stopReceiving();
     const copytool = this.#copytool;
     if (!copytool) return;
-    this.#copytool = undefined;
     try {
       await copytool.unregister();
     } catch (error) {
+      if (!(error instanceof LhsmError)) throw error;
       log.warn(
         { err: error },
         'unregistering did not go well; the MDT drops the agent when the process ends',
       );
     }
+    this.#copytool = undefined;
     events.emit('unregistered', { reason });
     log.info({ mount, reason }, 'unregistered');
   }
 
-  /** The pipe gave an error: the file system went away, or somebody else ended our registration. */
+  /** The pipe gave an error: the file system went away, or somebody else ended our registration. Never rejects. */
   async #lost(error: unknown): Promise<void> {
-    const { log, stillMounted, onOver, mount } = this.#options;
-    const known =
-      error instanceof LhsmError
-        ? error
-        : new LhsmError(`cannot receive from the coordinator: ${String(error)}`, {
-            code: 'RECEIVE',
-            op: 'llapi_hsm_copytool_recv',
-            cause: error,
-          });
-    if (!hasCode(error, 'ESHUTDOWN')) {
-      onOver(known);
-      return;
-    }
-    if (!(await stillMounted())) {
+    const { log, stillMounted, onOver, stopping, mount } = this.#options;
+    const ended = ['ESHUTDOWN', 'EPIPE', 'ENOTCONN'].some((code) => hasCode(error, code));
+    const mounted = await stillMounted();
+    if (stopping.aborted) return;
+    if (!mounted) {
       log.info({ mount }, 'the file system is gone');
       onOver(undefined);
-      return;
-    }
-    log.warn({ mount, err: error }, 'the registration was ended from outside; registering anew');
-    try {
-      await this.renew();
-    } catch (renewError) {
-      if (await stillMounted()) onOver(renewError instanceof LhsmError ? renewError : known);
-      else onOver(undefined);
+    } else if (!ended) {
+      onOver(asLhsmError(error));
+    } else {
+      log.warn({ mount, err: error }, 'the registration was ended from outside; registering anew');
+      await this.renew().catch(() => undefined);
     }
   }
+}
+
+function asLhsmError(error: unknown): LhsmError {
+  if (error instanceof LhsmError) return error;
+  return new LhsmError(`the registration failed: ${String(error)}`, {
+    code: 'REGISTRATION',
+    op: 'registration',
+    cause: error,
+  });
 }

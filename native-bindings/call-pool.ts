@@ -34,9 +34,19 @@ export class CallPool {
   }
 }
 
-/** Calls allowed at once in a libuv pool of that many threads: one is the poll's, a quarter is file I/O's. */
+/** Calls allowed at once in a libuv pool of that many threads: half; the rest is the poll's and file I/O's. */
 export function callsAtOnce(threads: number): number {
-  return Math.max(1, threads - 1 - Math.max(1, Math.floor(threads / 4)));
+  return Math.max(1, Math.floor(threads / 2));
+}
+
+/** Of these, how many may be archives' and removes': half, so that a hung OST leaves the other half. */
+export function bulkCalls(): number {
+  return Math.max(1, Math.floor(callsAtOnce(poolThreads()) / 2));
+}
+
+/** Threads that reads of files may hold, and as many writes: so a hung OST does not hold them all. */
+export function fileCalls(): number {
+  return Math.max(1, Math.floor(poolThreads() / 6));
 }
 
 /** Fewer threads than this, and a pending receive could keep every call waiting. */

@@ -32,6 +32,7 @@ const MAX_LIST_BYTES = 1 << 20;
 const LISTS_PER_TURN = 256;
 
 const EWOULDBLOCK = errnoNumber('EAGAIN');
+const EPIPE = errnoNumber('EPIPE');
 
 /** Write ends of the wake pipes of all registrations: see wakeAtExit. */
 const wakers = new Set<number>();
@@ -169,7 +170,11 @@ class LlapiCopytool implements Copytool {
           if (lists.length >= LISTS_PER_TURN) await setImmediate();
           return lists;
         }
-        await this.#libc.poll(this.#pollFrame, [this.#fd, this.#wakeRead]);
+        const [pipe = 0] = await this.#libc.poll(this.#pollFrame, [this.#fd, this.#wakeRead]);
+        // Older libraries answer EAGAIN at the end of the pipe, too: without this, a loop that never waits.
+        if ((pipe & linux.POLLIN) === 0 && (pipe & linux.POLLHUP) !== 0) {
+          throw callError('poll', `the pipe of ${this.#mount}`, EPIPE, 'The kernel has dropped the registration.');
+        }
         this.#emptyWakePipe();
       }
       return [];

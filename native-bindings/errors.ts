@@ -78,15 +78,14 @@ export function hasCode(error: unknown, code: string): boolean {
 const MAX_REPORTED_ERRNO = 126;
 
 /**
- * The errno that the MDT is told for any error: the error's own where it has a real, small one, ECANCELED
- * for an abort, EIO for everything else. Never ENOSYS, which the MDT reads as "cannot cancel".
+ * The errno that the MDT is told for any error: the error's own where it has a real, small one, EIO for
+ * everything else. Never ENOSYS, which the MDT reads as "cannot cancel".
  */
 export function errnoFor(error: unknown): number {
-  const { EIO, ECANCELED } = constants.errno;
+  const { EIO } = constants.errno;
   if (!(error instanceof Error)) return EIO;
   let errno: number = EIO;
   if (error instanceof LhsmError) errno = error.errno;
-  else if (error.name === 'AbortError') errno = ECANCELED;
   else if ('errno' in error && typeof error.errno === 'number') errno = Math.abs(error.errno);
   return errno > 0 && errno <= MAX_REPORTED_ERRNO && errno !== extra.ENOSYS ? errno : EIO;
 }

@@ -1,6 +1,7 @@
 // The life of one action: begin → mover with progress → exactly one end. receiver.ts makes actions, the
 // scheduler runs them, heart.ts beats them; all errors end here, as an errno for the MDT and one log line.
 import { close } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { actionName, CopytoolAction, ProgressFlag, RequestFlag } from '../../native-bindings/constants.js';
 import { describeError, errnoFor, errnoName, hasCode, LhsmError } from '../../native-bindings/errors.js';
@@ -9,7 +10,6 @@ import {
   type ActionItem,
   type CopyAction,
   type Copytool,
-  type Extent,
   type Lustre,
 } from '../../native-bindings/lustre.js';
 import type { ArchiveContainer } from '../blobs/archive-container.js';
@@ -17,6 +17,7 @@ import type { ActionKind, ActionResult, AgentEmitter, Lane } from '../events.js'
 import type { Mover, MoverOutcome, MoverTools } from '../movers/mover.js';
 import { newCounters, type TransferCounters } from '../transfer/transfer.js';
 import type { BytesGate } from './bytes-gate.js';
+import type { Share } from '../share.js';
 import { itemKey, type Journal } from './journal.js';
 import type { Task } from './scheduler.js';
 
@@ -41,9 +42,13 @@ export interface ActionTools {
   readonly log: Logger;
   readonly container: (archiveId: number) => ArchiveContainer | undefined;
   readonly movers: { readonly archive: Mover; readonly restore: Mover; readonly remove: Mover };
-  readonly moverTools: () => MoverTools;
+  readonly moverTools: (kind: 'archive' | 'restore' | 'remove') => MoverTools;
   readonly gates: { readonly archive: BytesGate; readonly restore: BytesGate };
   readonly timings: () => ActionTimings;
+  /** What archives and removes may hold of libuv's threads. */
+  readonly bulk: Share;
+  /** Aborts when nothing more may be waited for: ends that do not reach the MDT are then left to the journal. */
+  readonly giveUp: AbortSignal;
   /** Hears of every failure, for the status. */
   readonly onError: (action: Action, error: unknown) => void;
 }
@@ -52,6 +57,9 @@ export interface ActionTimings {
   readonly heartbeatMs: number;
   readonly restoreFirstProgressMs: number;
 }
+
+const END_RETRY_MIN_MS = 1000;
+const END_RETRY_MAX_MS = 30_000;
 
 const kinds = new Map<number, ActionKind>([
   [CopytoolAction.ARCHIVE, 'archive'],
@@ -114,6 +122,7 @@ export class Action implements Task {
   #reportedBytes = 0;
   #beat: Promise<void> | undefined;
   #over = false;
+  #quietAboutProgress = false;
   #blob: string | undefined;
   #sizeBytes: bigint | undefined;
   #closeAfterEnd = -1;
@@ -134,6 +143,10 @@ export class Action implements Task {
   get begun(): boolean {
     return this.#handle !== undefined;
   }
+  /** Its end has begun: nothing can be told to it any more. */
+  get ending(): boolean {
+    return this.#over;
+  }
   get blob(): string | undefined {
     return this.#blob;
   }
@@ -147,7 +160,10 @@ export class Action implements Task {
       const outcome = await this.#carryOut();
       await this.#finish(undefined, outcome);
     } catch (error) {
-      await this.#finish(this.#abort.signal.aborted ? this.#abort.signal.reason : error, undefined);
+      await this.#finish(
+        this.#abort.signal.aborted ? this.#abort.signal.reason : this.#honest(error),
+        undefined,
+      );
     }
   }
 
@@ -166,9 +182,18 @@ export class Action implements Task {
    * rejects: a failure shows when the action runs.
    */
   async beginEarly(): Promise<void> {
-    if (this.#over || this.#beginning || this.kind === 'unknown' || this.#received.recovered?.progressed)
-      return;
-    await this.#begin().catch(() => undefined);
+    const never = this.kind === 'unknown' || this.#received.recovered?.progressed === true;
+    if (this.#over || this.#beginning || never) return;
+    // A failure may pass: the action begins again when its turn comes.
+    await this.#begin().catch(() => {
+      this.#beginning = undefined;
+    });
+  }
+
+  /** Resolves when no begin or progress is under way. Never rejects. */
+  async settled(): Promise<void> {
+    await this.#beginning?.catch(() => undefined);
+    await this.#beat;
   }
 
   /** Sends progress when it is due. Never rejects. */
@@ -193,11 +218,17 @@ export class Action implements Task {
       this.#lastSentAtMs = nowMs;
       await handle.progress({ offset: BigInt(offset), length: BigInt(length) }, this.#sizeBytes ?? 0n);
       this.#reportedBytes = offset + length;
+      this.#quietAboutProgress = false;
       if (length === 0) this.#tools.events.emit('heartbeat', { kind: this.kind });
     } catch (error) {
       if (hasCode(error, 'ECANCELED')) this.stop(STOP_REASONS.canceled());
       else if (hasCode(error, 'ENOENT')) this.stop(STOP_REASONS.forgotten());
-      else this.#tools.log.warn({ ...this.#subject(), err: error }, 'cannot report progress');
+      else {
+        // EAGAIN: the coordinator is not up. In an outage every action would say so at every beat: once is enough.
+        const level = this.#quietAboutProgress || hasCode(error, 'EAGAIN') ? 'debug' : 'warn';
+        this.#quietAboutProgress = true;
+        this.#tools.log[level]({ ...this.#subject(), err: error }, 'cannot report progress');
+      }
     }
   }
 
@@ -245,6 +276,7 @@ export class Action implements Task {
     const handle = this.#handle;
     if (!handle) throw new TypeError('begin returned without a handle');
     const { signal } = this.#abort;
+    if (kind === 'remove') await this.#stillWanted(handle);
     signal.throwIfAborted();
     const fd = kind === 'remove' ? -1 : handle.openData();
     let leave: (() => void) | undefined;
@@ -262,7 +294,7 @@ export class Action implements Task {
             if (kind !== 'remove') leave = await this.#tools.gates[kind].enter(sizeBytes, signal);
           },
         },
-        this.#tools.moverTools(),
+        this.#tools.moverTools(kind),
         signal,
       );
     } finally {
@@ -273,15 +305,26 @@ export class Action implements Task {
     }
   }
 
+  /**
+   * The begin of a remove asks the MDT nothing (liblustreapi_hsm.c), so a request that timed out, was cancelled or done
+   * already would still delete the blob, maybe the only copy by now. A progress does ask. Throws what the MDT answers.
+   */
+  async #stillWanted(handle: CopyAction): Promise<void> {
+    try {
+      await handle.progress({ offset: 0n, length: 0n }, 0n);
+    } catch (error) {
+      if (hasCode(error, 'ENOENT')) throw STOP_REASONS.forgotten(error);
+      if (hasCode(error, 'ECANCELED')) throw STOP_REASONS.canceled();
+      throw error;
+    }
+  }
+
   #begin(): Promise<void> {
     this.#beginning ??= (async () => {
       const { lustre, mountFd, copytool } = this.#tools;
-      let mdtIndex = -1;
-      if (this.kind === 'restore') {
-        // Not fatal: -1 lets any MDT make the data file.
-        mdtIndex = await lustre.mdtIndex(mountFd, this.item.fid).catch(() => -1);
-      }
-      const handle = await copytool().begin(this.item.raw, { mdtIndex });
+      // The data file must be on the MDT that holds the file: the end is sent to the data file's MDT.
+      const mdtIndex = this.kind === 'restore' ? await lustre.mdtIndex(mountFd, this.item.fid) : -1;
+      const handle = await this.#shared(() => copytool().begin(withDataFid(this.item), { mdtIndex }));
       this.#begunAtMs = performance.now();
       this.#lastSentAtMs = this.#begunAtMs;
       this.#handle = handle;
@@ -294,59 +337,97 @@ export class Action implements Task {
     return this.#beginning;
   }
 
+  /** Restores have all threads to themselves, archives and removes only their share. */
+  #shared<T>(work: () => Promise<T>): Promise<T> {
+    return this.lane === 'restore' ? work() : this.#tools.bulk.run(work);
+  }
+
+  /**
+   * ECANCELED is for what the coordinator cancelled: to anything else it would answer by recording success
+   * (mdt_coordinator.c). Some library's own abort is a failure worth another try.
+   */
+  #honest(error: unknown): unknown {
+    const stray = error instanceof Error && (error.name === 'AbortError' || hasCode(error, 'ECANCELED'));
+    if (!stray || !this.begun) return error;
+    return new LhsmError(`the transfer was broken off: ${error.message}`, {
+      code: 'ABORTED',
+      op: this.kind,
+      errno: 5,
+      retryable: true,
+      cause: error,
+    });
+  }
+
   /** The one end. Never rejects. */
   async #finish(error: unknown, outcome: MoverOutcome | undefined): Promise<void> {
     if (this.#over) return;
     this.#over = true;
-    await this.#beginning?.catch(() => undefined);
-    await this.#beat;
-    const retry = error instanceof LhsmError && error.retryable;
+    await this.settled();
+    const flags = error instanceof LhsmError && error.retryable ? ProgressFlag.RETRY : 0;
     const errno = error === undefined ? 0 : errnoFor(error);
-    let failure = error;
-    try {
-      await this.#end(errno, retry ? ProgressFlag.RETRY : 0);
-    } catch (endError) {
-      // ENOENT: another tool on the mount had the item, or the coordinator has forgotten it. A refusal of our
-      // own (an unknown action, say) stays the reason.
-      const unknown =
-        hasCode(endError, 'ENOENT') &&
-        (error === undefined || hasCode(error, 'ENOENT') || resultOf(error) === 'canceled');
-      failure = unknown ? STOP_REASONS.forgotten(error ?? endError) : (error ?? endError);
-    } finally {
-      if (this.#closeAfterEnd >= 0) await closeFd(this.#closeAfterEnd);
-      try {
-        this.#tools.journal.ended(this.key);
-      } catch (journalError) {
-        this.#tools.log.error(
-          { ...this.#subject(), err: journalError },
-          'cannot note the end in the journal',
+    const end = await this.#end(errno, flags);
+    // ENOENT: another tool on the mount had the item, or the coordinator has forgotten it. A refusal of our own (an
+    // unknown action, say) stays the reason.
+    const unknown =
+      hasCode(end.error, 'ENOENT') &&
+      (error === undefined || hasCode(error, 'ENOENT') || resultOf(error) === 'canceled');
+    const failure = unknown ? STOP_REASONS.forgotten(error ?? end.error) : (error ?? end.error);
+    if (this.#closeAfterEnd >= 0) {
+      await closeFd(this.#closeAfterEnd).catch((closeError: unknown) => {
+        this.#tools.log.warn(
+          { ...this.#subject(), err: closeError },
+          'closing the data file did not go well',
         );
-      }
+      });
     }
+    // What the MDT has not answered for stays in the journal: the next process clears it.
+    if (end.answered) this.#noteEnd();
     this.#report(failure, outcome);
   }
 
-  /** Ends with the handle there is, or with one made only for that. */
-  async #end(errno: number, flags: number): Promise<void> {
-    const extent: Extent = this.item.extent;
-    const handle = this.#handle ?? (await this.#errorHandle());
+  #noteEnd(): void {
     try {
-      await handle.end(extent, flags, errno);
-    } catch (error) {
-      const final = hasCode(error, 'EBUSY') || hasCode(error, 'ENOENT') || handle !== this.#handle;
-      if (final) throw error;
-      // The handle is gone but the request may still be STARTED: clear it, and report the first failure.
-      await (
-        await this.#errorHandle()
-      )
-        .end(extent, 0, errno === 0 ? errnoFor(error) : errno)
-        .catch(() => undefined);
-      throw error;
+      this.#tools.journal.ended(this.key);
+    } catch (journalError) {
+      this.#tools.log.error({ ...this.#subject(), err: journalError }, 'cannot note the end in the journal');
     }
   }
 
-  #errorHandle(): Promise<CopyAction> {
-    return this.#tools.copytool().begin(this.item.raw, { isError: true });
+  /**
+   * Ends with the handle there is, then, if that failed, with one made only for that: the request may still be STARTED.
+   * Tells the (first) failure, and whether the MDT has answered; if not, it was given up. Never rejects.
+   */
+  async #end(
+    errno: number,
+    flags: number,
+  ): Promise<{ readonly answered: boolean; readonly error?: unknown }> {
+    const { extent } = this.item;
+    let first: unknown;
+    if (this.#handle) {
+      const handle = this.#handle;
+      try {
+        await this.#shared(() => handle.end(extent, flags, errno));
+        return { answered: true };
+      } catch (error) {
+        // The file was written meanwhile: the coordinator has recorded that.
+        if (hasCode(error, 'EBUSY')) return { answered: true, error };
+        first = error;
+      }
+    }
+    const clearing = errno === 0 && first !== undefined ? errnoFor(first) : errno;
+    for (let delayMs = END_RETRY_MIN_MS; ; delayMs = Math.min(delayMs * 2, END_RETRY_MAX_MS)) {
+      try {
+        const handle = await this.#tools.copytool().begin(withDataFid(this.item), { isError: true });
+        await handle.end(extent, first === undefined ? flags : 0, clearing);
+        return { answered: true, error: first };
+      } catch (error) {
+        if (isAnswer(error)) return { answered: true, error: first ?? error };
+        const { log, giveUp } = this.#tools;
+        if (giveUp.aborted) return { answered: false, error: first ?? error };
+        log.warn({ ...this.#subject(), err: error, next_try_ms: delayMs }, 'the end does not reach the MDT');
+        await sleep(delayMs, undefined, { signal: giveUp }).catch(() => undefined);
+      }
+    }
   }
 
   #report(error: unknown, outcome: MoverOutcome | undefined): void {
@@ -408,6 +489,27 @@ export class Action implements Task {
     };
   }
 }
+
+/** Whether the MDT itself said this, so that asking again would bring nothing new. */
+function isAnswer(error: unknown): boolean {
+  return ['EBUSY', 'ENOENT', 'EINVAL', 'ECANCELED', 'EPERM', 'ESTALE'].some((code) => hasCode(error, code));
+}
+
+/**
+ * The item's bytes as `begin` needs them: remove-on-last-unlink sends no data FID, but a progress is sent to the MDT of
+ * the data FID.
+ */
+function withDataFid({ raw, dfid }: ActionItem): Buffer {
+  if (dfid.seq !== 0n || dfid.oid !== 0 || raw.length < ITEM_DFID_AT + FID_BYTES) return raw;
+  const bytes = Buffer.from(raw);
+  bytes.copy(bytes, ITEM_DFID_AT, ITEM_FID_AT, ITEM_FID_AT + FID_BYTES);
+  return bytes;
+}
+
+/** Offsets of hai_fid and hai_dfid in struct hsm_action_item (lustre_user.h). */
+const ITEM_FID_AT = 8;
+const ITEM_DFID_AT = 24;
+const FID_BYTES = 16;
 
 function resultOf(error: unknown): ActionResult {
   if (error === undefined) return 'succeeded';

@@ -1,6 +1,9 @@
 // Bounds the bytes of the files in flight in one direction: movers ask as soon as they know a file's size.
 
-/** First come, first served. A file larger than the limit goes when it is alone. */
+/**
+ * First come, first served, with two exceptions, because somebody may wait for each restore: no file counts for more
+ * than a quarter of the limit, so a giant does not stop all others; and small ones never wait.
+ */
 export class BytesGate {
   #limitBytes: bigint;
   #inFlightBytes = 0n;
@@ -22,16 +25,21 @@ export class BytesGate {
         reject(signal.reason as Error);
         return;
       }
+      if (sizeBytes <= this.#limitBytes / 1024n) {
+        resolve(() => undefined);
+        return;
+      }
+      const charge = sizeBytes < this.#limitBytes / 4n ? sizeBytes : this.#limitBytes / 4n;
       const waiter = {
-        sizeBytes,
+        sizeBytes: charge,
         admit: () => {
           signal.removeEventListener('abort', abort);
-          this.#inFlightBytes += sizeBytes;
+          this.#inFlightBytes += charge;
           let left = false;
           resolve(() => {
             if (left) return;
             left = true;
-            this.#inFlightBytes -= sizeBytes;
+            this.#inFlightBytes -= charge;
             this.#next();
           });
         },

@@ -12,7 +12,8 @@ export interface HeartOptions {
 export class Heart {
   readonly #options: HeartOptions;
   #timer: NodeJS.Timeout | undefined;
-  #pumping = false;
+  #pumping: Promise<void> | undefined;
+  #paused = false;
 
   constructor(options: HeartOptions) {
     this.#options = options;
@@ -28,19 +29,31 @@ export class Heart {
     this.#timer = undefined;
   }
 
+  /** No beat and no begin from now on until `resume`; resolves when none is under way. */
+  async pause(): Promise<void> {
+    this.#paused = true;
+    await this.#pumping;
+  }
+
+  resume(): void {
+    this.#paused = false;
+  }
+
   /** One round; never rejects, and never overlaps with another. */
-  async pump(nowMs: number): Promise<void> {
-    if (this.#pumping) return;
-    this.#pumping = true;
+  pump(nowMs: number): Promise<void> {
+    this.#pumping ??= this.#pump(nowMs).finally(() => {
+      this.#pumping = undefined;
+    });
+    return this.#pumping;
+  }
+
+  async #pump(nowMs: number): Promise<void> {
     // A third of the timeout leaves room for a slow begin and for the heartbeats that follow.
     const patienceMs = this.#options.timings().activeRequestTimeoutMs / 3;
-    try {
-      for (const action of this.#options.actions()) {
-        if (action.begun) void action.beat(nowMs);
-        else if (nowMs - action.receivedAtMs > patienceMs) await action.beginEarly();
-      }
-    } finally {
-      this.#pumping = false;
+    for (const action of this.#options.actions()) {
+      if (this.#paused) return;
+      if (action.begun) void action.beat(nowMs);
+      else if (nowMs - action.receivedAtMs > patienceMs) await action.beginEarly();
     }
   }
 

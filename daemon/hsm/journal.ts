@@ -9,10 +9,11 @@ import {
   openSync,
   readFileSync,
   renameSync,
+  unlinkSync,
   writeSync,
 } from 'node:fs';
-import { dirname, join } from 'node:path';
-import { LhsmError } from '../../native-bindings/errors.js';
+import { dirname } from 'node:path';
+import { hasCode, LhsmError } from '../../native-bindings/errors.js';
 import { formatFid, type Fid } from '../../native-bindings/lustre.js';
 import type { AgentEmitter, JournalEvent } from '../events.js';
 
@@ -56,6 +57,7 @@ export class Journal {
   #syncing = false;
   #dirty = false;
   #torn = false;
+  #compactAtBytes = COMPACT_BYTES;
   #closed = false;
 
   private constructor(path: string, fd: number, events: AgentEmitter) {
@@ -171,9 +173,7 @@ export class Journal {
     // After a write that failed half way, the newline ends the torn line, so that only that one is damaged.
     const bytes = Buffer.from(this.#torn ? `\n${text}` : text);
     try {
-      this.#torn = true;
-      writeAll(this.#fd, bytes);
-      this.#torn = false;
+      this.#write(bytes);
     } catch (error) {
       throw new LhsmError(`cannot write the journal ${this.#path}: ${(error as Error).message}`, {
         code: 'JOURNAL',
@@ -185,7 +185,30 @@ export class Journal {
     this.#sizeBytes += bytes.length;
     this.#dirty = true;
     this.#sync();
-    if (this.#sizeBytes > COMPACT_BYTES && this.#sizeBytes > this.#live.size * 512) this.#compact();
+    if (this.#sizeBytes > this.#compactAtBytes && this.#sizeBytes > this.#live.size * 512) this.#tryCompact();
+  }
+
+  /** A full disk may have room again once the ended items are out of the file. */
+  #write(bytes: Buffer): void {
+    this.#torn = true;
+    try {
+      writeAll(this.#fd, bytes);
+    } catch (error) {
+      if (!hasCode(error, 'ENOSPC') && !hasCode(error, 'EDQUOT')) throw error;
+      // The live items hold what this line says already.
+      this.#compact();
+    }
+    this.#torn = false;
+  }
+
+  /** What has been appended is safe already: a disk too full to compact on is no failure, but a reason to wait. */
+  #tryCompact(): void {
+    try {
+      this.#compact();
+      this.#compactAtBytes = COMPACT_BYTES;
+    } catch {
+      this.#compactAtBytes = this.#sizeBytes * 2;
+    }
   }
 
   /** One fdatasync at a time; appends that come meanwhile share the next. */
@@ -203,22 +226,27 @@ export class Journal {
     });
   }
 
-  /** Rewrites the file with the live items only: tmp, fsync, rename, fsync of the folder. */
+  /** Rewrites the file with the live items only: tmp, fsync, rename, fsync of the folder. Throws with nothing changed. */
   #compact(): void {
     const temporary = `${this.#path}.tmp`;
-    const fd = openSync(temporary, 'w', 0o600);
     const text = [...this.#live.values()]
       .map((entry) => receivedLine(entry) + (entry.progressed ? line({ t: 'p', c: entry.key }) : ''))
       .join('');
-    writeAll(fd, Buffer.from(text));
-    fsyncSync(fd);
-    renameSync(temporary, this.#path);
-    const folder = openSync(join(this.#path, '..'), 'r');
-    fsyncSync(folder);
-    closeSync(folder);
+    const fd = openSync(temporary, 'w', 0o600);
+    try {
+      writeAll(fd, Buffer.from(text));
+      fsyncSync(fd);
+      renameSync(temporary, this.#path);
+    } catch (error) {
+      closeSync(fd);
+      unlinkSync(temporary);
+      throw error;
+    }
     if (!this.#syncing) closeSync(this.#fd);
     this.#fd = fd;
+    this.#torn = false;
     this.#sizeBytes = Buffer.byteLength(text);
+    syncFolder(dirname(this.#path));
     this.#announce('compacted');
   }
 
@@ -233,6 +261,15 @@ export function itemKey(item: { readonly cookie: bigint; readonly fid: Fid }): s
 }
 
 const keyPattern = /^0x[0-9a-f]{1,16}\[0x[0-9a-f]{1,16}:0x[0-9a-f]{1,8}:0x[0-9a-f]{1,8}\]$/;
+
+function syncFolder(path: string): void {
+  const folder = openSync(path, 'r');
+  try {
+    fsyncSync(folder);
+  } finally {
+    closeSync(folder);
+  }
+}
 
 function writeAll(fd: number, bytes: Buffer): void {
   for (let at = 0; at < bytes.length;) at += writeSync(fd, bytes, at);

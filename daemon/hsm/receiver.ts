@@ -15,6 +15,8 @@ export class Receiver {
   readonly #live = new Map<string, Action>();
   /** Ends of actions that never ran: unknown cancels and withdrawn actions. */
   readonly #ending = new Set<Promise<void>>();
+  /** Items that came again while the end of their former life was under way: its successors. */
+  readonly #parked = new Map<string, ReceivedAction>();
   #intake: 'run' | 'hold' | 'leave' = 'run';
 
   constructor(tools: ActionTools, scheduler: Scheduler) {
@@ -66,14 +68,18 @@ export class Receiver {
       this.#tools.events.emit('received', { archiveId: list.archiveId, kind, count, blocking });
     }
     const receivedAtMs = performance.now();
-    // A cookie that is already in hand (the MDT sends again after a restart, say) has its end coming.
-    const fresh = list.items.filter(
-      (item) => item.action !== CopytoolAction.CANCEL && !this.#live.has(itemKey(item)),
-    );
-    this.#journal(fresh, list);
-    for (const item of fresh) {
-      this.#submit({ item, archiveId: list.archiveId, flags: list.flags, receivedAtMs });
+    const fresh: ReceivedAction[] = [];
+    for (const item of list.items) {
+      if (item.action === CopytoolAction.CANCEL) continue;
+      const received = { item, archiveId: list.archiveId, flags: list.flags, receivedAtMs };
+      const former = this.#live.get(itemKey(item));
+      if (!former) fresh.push(received);
+      // Ended with RETRY, it comes again with the same cookie, maybe before we are through with the end. While it
+      // is in hand otherwise (the MDT sends again after a restart, say), its end is still to come.
+      else if (former.ending) this.#parked.set(former.key, received);
     }
+    this.#journal(fresh);
+    for (const received of fresh) this.#submit(received);
     for (const item of list.items) {
       if (item.action === CopytoolAction.CANCEL) this.#cancel(item, list, receivedAtMs);
     }
@@ -111,20 +117,29 @@ export class Receiver {
   }
 
   /**
-   * Makes the registration unused, so that it can be replaced: nothing starts, what runs may finish until
-   * `graceMs` have passed and is then ended with `reason`. What is queued stays, but for what had begun early.
-   * `resume` of the scheduler lets it go on.
+   * Nothing starts any more, what runs may finish until `graceMs` have passed and is then ended with `reason`. What is
+   * queued stays queued. `resume` of the scheduler lets it go on.
    */
   async quiesce(graceMs: number, reason: LhsmError): Promise<void> {
     const timer = setTimeout(() => {
-      for (const action of this.#live.values()) action.stop(reason);
+      for (const action of this.#live.values()) {
+        if (this.#scheduler.find(action.key)?.state === 'running') action.stop(reason);
+      }
     }, graceMs);
     try {
       await this.#scheduler.pause();
     } finally {
       clearTimeout(timer);
     }
+  }
+
+  /**
+   * Behind quiesce, with nothing received any more: ends what had begun before its turn, and waits until no C call
+   * is under way that uses the registration.
+   */
+  async letGo(reason: LhsmError): Promise<void> {
     for (const action of [...this.#live.values()]) {
+      await action.settled();
       if (action.begun && this.#scheduler.withdraw(action.key)) this.#end(action, reason);
     }
     while (this.#ending.size > 0) await Promise.all(this.#ending);
@@ -150,7 +165,7 @@ export class Receiver {
       receivedAtMs: action.receivedAtMs,
       run: async () => {
         await action.run();
-        this.#live.delete(action.key);
+        this.#forget(action);
       },
     });
   }
@@ -173,22 +188,33 @@ export class Receiver {
     }
   }
 
+  /** An action has had its end: a successor may begin. */
+  #forget(action: Action): void {
+    if (this.#live.get(action.key) !== action) return;
+    this.#live.delete(action.key);
+    const successor = this.#parked.get(action.key);
+    if (!successor) return;
+    this.#parked.delete(action.key);
+    this.#journal([successor]);
+    this.#submit(successor);
+  }
+
   #end(action: Action, reason: LhsmError): void {
     const ending = action.endUnstarted(reason).finally(() => {
       this.#ending.delete(ending);
-      if (this.#live.get(action.key) === action) this.#live.delete(action.key);
+      this.#forget(action);
     });
     this.#ending.add(ending);
   }
 
-  #journal(items: readonly ActionItem[], list: ActionList): void {
+  #journal(actions: readonly ReceivedAction[]): void {
     try {
       this.#tools.journal.received(
-        items.map((item) => ({
+        actions.map(({ item, archiveId, flags }) => ({
           key: itemKey(item),
           raw: item.raw,
-          archiveId: list.archiveId,
-          flags: list.flags,
+          archiveId,
+          flags,
         })),
       );
     } catch (error) {

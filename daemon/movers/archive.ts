@@ -1,7 +1,7 @@
 // Archives one file: content and attributes into its blob, the blob's name and version into the file.
 // hsm/action.ts calls it between begin and end. The rules are in docs/decisions/movers.md.
 import type { BigIntStats } from 'node:fs';
-import { DataVersionFlag } from '../../native-bindings/constants.js';
+import { DataVersionFlag, HsmStateFlag } from '../../native-bindings/constants.js';
 import { LhsmError, describeError, errnoNumber, hasCode } from '../../native-bindings/errors.js';
 import { formatFid } from '../../native-bindings/lustre.js';
 import { metadataOf } from '../blobs/attributes.js';
@@ -44,7 +44,7 @@ export const archive: Mover = async (job, tools, signal) => {
   signal.throwIfAborted();
   if (item.data.length > 0)
     log.debug({ dataBytes: item.data.length }, 'archive: the request carries data, not used');
-  const found = await statDescriptor(fd);
+  const found = await tools.share.run(() => statDescriptor(fd));
   if (!found.isFile()) throw notARegularFile(item.fid, 'archive');
   signal.throwIfAborted();
 
@@ -77,11 +77,28 @@ export const archive: Mover = async (job, tools, signal) => {
   return { blob: written.name, sizeBytes: source.stat.size, ...(notes.length > 0 ? { notes } : {}) };
 };
 
-async function readSource({ fd, item }: MoverJob, tools: MoverTools): Promise<Source> {
+/**
+ * Rejects with code FILE_RELEASED when the file has no content any more: another node has archived it, and somebody
+ * released it. To read it would restore it, and hold a thread until that is done.
+ */
+async function refuseIfReleased({ fd, item }: MoverJob, tools: MoverTools): Promise<void> {
+  const { states } = await tools.lustre.hsmStateFd(fd);
+  if ((states & HsmStateFlag.RELEASED) === 0) return;
+  throw new LhsmError(`${formatFid(item.fid)} is already archived and released.`, {
+    code: 'FILE_RELEASED',
+    op: 'archive',
+    errno: errnoNumber('EBUSY'),
+    hint: 'There is nothing to do: its copy is whole.',
+  });
+}
+
+async function readSource(job: MoverJob, tools: MoverTools): Promise<Source> {
+  const { fd, item } = job;
+  await refuseIfReleased(job, tools);
   // The version first: whatever changes after it, the size included, shows in the second look. FLUSH_READERS is
   // LL_DV_RD_FLUSH, which makes clients write their dirty pages out, as llapi_hsm_action_begin and _end do.
   const dataVersion = await tools.lustre.dataVersion(fd, DataVersionFlag.FLUSH_READERS);
-  const stat = await statDescriptor(fd);
+  const stat = await tools.share.run(() => statDescriptor(fd));
   const attributes = {
     kind: 'file',
     uid: Number(stat.uid),
@@ -126,7 +143,7 @@ interface Written extends UploadResult {
 
 /** Uploads under a condition until one holds; each that fails is answered by a look at what stands there. */
 async function write(writing: Writing, chosen: string): Promise<Written> {
-  const { job, signal, source, memory, record, notes } = writing;
+  const { job, tools, signal, source, memory, record, notes } = writing;
   const mustLook = (at: string): boolean => memory.name === at || source.stat.size > UPLOAD_UNSEEN_BYTES;
   let name = chosen;
   let look = mustLook(name);
@@ -140,6 +157,8 @@ async function write(writing: Writing, chosen: string): Promise<Written> {
       look = mustLook(name);
       continue;
     }
+    // The look may have waited long.
+    if (look) await refuseIfReleased(job, tools);
     await record.claim(name);
     try {
       const result = await upload(writing, name, plan.expected);
@@ -232,9 +251,8 @@ async function pinIfThere(record: FileRecord, etag: string, notes: string[]): Pr
 /** Nothing was committed: the file remembers what it did before. The failure that led here is what is reported. */
 async function undo(record: FileRecord, { item, log }: MoverJob): Promise<void> {
   try {
-    await record.unclaim();
-    const times = await record.putTimesBack();
-    if (times !== undefined) log.warn({ fid: formatFid(item.fid) }, `archive: ${times}`);
+    const left = await record.unclaim();
+    if (left !== undefined) log.warn({ fid: formatFid(item.fid) }, `archive: ${left}`);
   } catch (error) {
     log.warn(
       { fid: formatFid(item.fid), err: error },

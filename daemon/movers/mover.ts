@@ -4,6 +4,7 @@ import type { Logger } from 'pino';
 import type { ArchiveContainer } from '../blobs/archive-container.js';
 import type { ActionItem, Lustre } from '../../native-bindings/lustre.js';
 import type { HostOs } from '../../native-bindings/host.js';
+import type { Share } from '../share.js';
 import type { TransferCounters, TransferEngine } from '../transfer/transfer.js';
 
 export interface MoverPolicy {
@@ -22,6 +23,8 @@ export interface MoverTools {
   readonly host: HostOs;
   readonly transfer: TransferEngine;
   readonly policy: MoverPolicy;
+  /** Calls of our own that may wait for an OST go through it. */
+  readonly share: Pick<Share, 'run'>;
 }
 
 /** One action to carry out. */

@@ -2,7 +2,10 @@
 // download.ts and upload.ts call it.
 import { read, write } from 'node:fs';
 import { promisify } from 'node:util';
+import { Share } from '../share.js';
 import { LhsmError, systemErrorName } from '../../native-bindings/errors.js';
+
+const DEFAULT_FILE_CALLS = 10;
 
 const readOnce = promisify(read);
 const writeOnce = promisify(write);
@@ -48,14 +51,18 @@ function fileError(op: 'read' | 'write', position: number, cause: unknown): Lhsm
   });
 }
 
-export function fileIo(raw: RawIo = nodeIo): FileIo {
+/** `calls`: the threads that reads may hold, and as many writes, so that a hung OST does not hold them all. */
+export function fileIo(raw: RawIo = nodeIo, calls = DEFAULT_FILE_CALLS): FileIo {
+  const [reads, writes] = [new Share(calls), new Share(calls)];
   return {
     async read(fd, into, position) {
       let done = 0;
       while (done < into.length) {
         let bytes: number;
         try {
-          bytes = await raw.read(fd, done === 0 ? into : into.subarray(done), position + done);
+          bytes = await reads.run(() =>
+            raw.read(fd, done === 0 ? into : into.subarray(done), position + done),
+          );
         } catch (cause) {
           throw fileError('read', position + done, cause);
         }
@@ -69,7 +76,9 @@ export function fileIo(raw: RawIo = nodeIo): FileIo {
       while (done < from.length) {
         let bytes: number;
         try {
-          bytes = await raw.write(fd, done === 0 ? from : from.subarray(done), position + done);
+          bytes = await writes.run(() =>
+            raw.write(fd, done === 0 ? from : from.subarray(done), position + done),
+          );
         } catch (cause) {
           throw fileError('write', position + done, cause);
         }

@@ -61,7 +61,7 @@ t.test(
   async (t) => {
     const { readiness, probed, pauses } = readinessOf([down, down, down, down, undefined]);
     const over = probed(5);
-    const ready = readiness.anyReady(new AbortController().signal);
+    const ready = readiness.enoughReady(60_000, new AbortController().signal);
     readiness.start();
     await ready;
     await over;
@@ -84,7 +84,7 @@ t.test('a container that answered is asked again, and not ready when it does not
 t.test('who waits for a container is told when the daemon stops', async (t) => {
   const { readiness } = readinessOf([down]);
   const stop = new AbortController();
-  const ready = readiness.anyReady(stop.signal);
+  const ready = readiness.enoughReady(60_000, stop.signal);
   readiness.start();
   stop.abort(down);
   await t.rejects(ready, { code: 'UNREACHABLE' });

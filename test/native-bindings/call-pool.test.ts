@@ -5,8 +5,8 @@ import { CallPool, callPool, callsAtOnce } from '../../native-bindings/call-pool
 t.test('the bound leaves threads for the poll and for file I/O', (t) => {
   t.equal(callsAtOnce(1), 1);
   t.equal(callsAtOnce(4), 2);
-  t.equal(callsAtOnce(16), 11);
-  t.equal(callsAtOnce(64), 47);
+  t.equal(callsAtOnce(16), 8);
+  t.equal(callsAtOnce(64), 32);
   t.equal(callPool(), callPool(), 'one pool a process');
   t.end();
 });

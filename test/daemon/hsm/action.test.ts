@@ -9,6 +9,7 @@ import { LhsmError } from '../../../native-bindings/errors.js';
 import type { Lustre } from '../../../native-bindings/lustre.js';
 import type { ArchiveContainer } from '../../../daemon/blobs/archive-container.js';
 import { AgentEmitter, type FinishedEvent, type RecoveredEvent } from '../../../daemon/events.js';
+import { Share } from '../../../daemon/share.js';
 import { BytesGate } from '../../../daemon/hsm/bytes-gate.js';
 import { Heart } from '../../../daemon/hsm/heart.js';
 import { itemKey, Journal } from '../../../daemon/hsm/journal.js';
@@ -26,6 +27,7 @@ const ECANCELED = 125;
 
 interface RigOptions {
   readonly maxActions?: number;
+  readonly giveUp?: AbortSignal;
   readonly timings?: { readonly heartbeatMs: number; readonly restoreFirstProgressMs: number };
 }
 
@@ -63,6 +65,8 @@ function rig(t: Test, options: RigOptions = {}) {
     moverTools: () => ({}) as MoverTools,
     gates: { archive: new BytesGate(1e9), restore: new BytesGate(1e9) },
     timings: () => options.timings ?? { heartbeatMs: 0, restoreFirstProgressMs: 1e9 },
+    bulk: new Share(100),
+    giveUp: options.giveUp ?? new AbortController().signal,
     onError: (_action, error) => errors.push(error),
   };
   const scheduler = new Scheduler({ maxActions: options.maxActions ?? 8, restoreReserved: 0 });
@@ -87,7 +91,19 @@ function rig(t: Test, options: RigOptions = {}) {
     if (!found) throw new Error(`no job ${n}`);
     return found;
   };
-  return { receiver, scheduler, copytool, journal, job, finished, recovered, errors, events, checkClean };
+  return {
+    receiver,
+    scheduler,
+    copytool,
+    journal,
+    job,
+    jobs,
+    finished,
+    recovered,
+    errors,
+    events,
+    checkClean,
+  };
 }
 
 /** A test that ends with nothing left: no misuse, no item in the journal, no descriptor. */
@@ -479,5 +495,115 @@ rule(
     await receiver.quiesce(0, STOP_REASONS.reregister());
     t.match(copytool.ended, [{ flags: ProgressFlag.RETRY }]);
     scheduler.resume();
+  },
+);
+
+rule(
+  'a remove asks the MDT whether it is still wanted: the begin of a remove asks nothing',
+  async (t, { receiver, copytool, job }) => {
+    receiver.accept(makeList([makeItem(REMOVE)]));
+    (await job(0)).done();
+    await receiver.settled();
+    t.match(copytool.progress, [{ extent: { offset: 0n, length: 0n } }]);
+    t.match(copytool.ended, [{ errno: 0 }]);
+  },
+);
+
+for (const [what, code, result] of [
+  ['timed out or was done', 'ENOENT', 'failed'],
+  ['was cancelled', 'ECANCELED', 'canceled'],
+] as const) {
+  rule(
+    `a remove that ${what} meanwhile deletes nothing`,
+    async (t, { receiver, copytool, finished, jobs }) => {
+      copytool.fail.progress.push(failure(code));
+      copytool.fail.end.push(failure('ENOENT'));
+      receiver.accept(makeList([makeItem(REMOVE)]));
+      await receiver.settled();
+      t.equal(jobs.length, 0, 'no mover was asked');
+      t.match(finished, [{ result }]);
+    },
+  );
+}
+
+rule(
+  'an item that comes again while its end is under way is carried out again',
+  async (t, { receiver, copytool, job }) => {
+    const item = makeItem(ARCHIVE);
+    copytool.onEnd = () => {
+      copytool.onEnd = () => undefined;
+      receiver.accept(makeList([item]));
+    };
+    receiver.accept(makeList([item]));
+    (await job(0)).done(new LhsmError('busy', { code: 'EAGAIN', op: 'x', retryable: true }));
+    (await job(1)).done();
+    await receiver.settled();
+    t.match(copytool.ended, [{ errno: 11, flags: ProgressFlag.RETRY }, { errno: 0 }]);
+  },
+);
+
+rule(
+  'registering anew: the grace time ends what runs, not what is queued',
+  async (t, { receiver, scheduler, copytool, job }) => {
+    receiver.accept(makeList([makeItem(ARCHIVE), makeItem(ARCHIVE)]));
+    await job(0);
+    await receiver.quiesce(0, STOP_REASONS.reregister());
+    t.match(copytool.ended, [{ errno: 11, flags: ProgressFlag.RETRY }]);
+    scheduler.resume();
+    (await job(1)).done();
+    await receiver.settled();
+    t.match(copytool.ended, [{}, { errno: 0 }]);
+  },
+  { maxActions: 1 },
+);
+
+rule(
+  'an early begin that fails is tried again when its turn comes',
+  async (t, { receiver, copytool, job }) => {
+    receiver.accept(makeList([makeItem(ARCHIVE), makeItem(ARCHIVE)]));
+    const running = await job(0);
+    copytool.fail.begin.push(failure('ENOTCONN'));
+    const [, queued] = receiver.actions();
+    await queued?.beginEarly();
+    running.done();
+    (await job(1)).done();
+    await receiver.settled();
+    t.match(copytool.ended, [{ errno: 0 }, { errno: 0 }]);
+  },
+  { maxActions: 1 },
+);
+
+rule(
+  'an end that does not reach the MDT is told again until it does',
+  async (t, { receiver, copytool, job }) => {
+    copytool.fail.end.push(failure('ENOTCONN'));
+    copytool.fail.errorBegin.push(failure('ENOTCONN'));
+    receiver.accept(makeList([makeItem(ARCHIVE)]));
+    (await job(0)).done();
+    await receiver.settled();
+    t.match(copytool.ended, [{ isError: true, errno: 107 }]);
+  },
+);
+
+t.test('what the MDT never heard of stays in the journal for the next process', async (t) => {
+  const giveUp = new AbortController();
+  const { receiver, copytool, journal, job } = rig(t, { giveUp: giveUp.signal });
+  copytool.fail.end.push(failure('ENOTCONN'));
+  copytool.fail.errorBegin.push(failure('ENOTCONN'));
+  receiver.accept(makeList([makeItem(ARCHIVE)]));
+  giveUp.abort();
+  (await job(0)).done();
+  await receiver.settled();
+  t.same(copytool.ended, []);
+  t.equal(journal.items, 1);
+});
+
+rule(
+  "a library's own abort is no cancel: ECANCELED would be recorded as success",
+  async (t, { receiver, copytool, job }) => {
+    receiver.accept(makeList([makeItem(ARCHIVE)]));
+    (await job(0)).done(new DOMException('aborted', 'AbortError'));
+    await receiver.settled();
+    t.match(copytool.ended, [{ errno: EIO, flags: ProgressFlag.RETRY }]);
   },
 );

@@ -10,6 +10,7 @@ import type { ArchiveContainer } from '../../../daemon/blobs/archive-container.j
 import { parseConfig } from '../../../daemon/config/load.js';
 import { AgentEmitter } from '../../../daemon/events.js';
 import { Action, type ActionTools } from '../../../daemon/hsm/action.js';
+import { Share } from '../../../daemon/share.js';
 import { BytesGate } from '../../../daemon/hsm/bytes-gate.js';
 import { Journal } from '../../../daemon/hsm/journal.js';
 import type { Mover, MoverJob, MoverTools } from '../../../daemon/movers/mover.js';
@@ -33,6 +34,7 @@ async function carryOut(
   t: Test,
   item: ActionItem,
   mdtIndex: () => Promise<number>,
+  errno = 0,
 ): Promise<{ copytool: Recorder; jobs: MoverJob[]; asked: unknown[] }> {
   const dir = mkdtempSync(join(tmpdir(), 'lhsm-begin-'));
   const events = new AgentEmitter();
@@ -66,10 +68,12 @@ async function carryOut(
     moverTools: () => ({}) as MoverTools,
     gates: { archive: new BytesGate(1e9), restore: new BytesGate(1e9) },
     timings: () => ({ heartbeatMs: 1e9, restoreFirstProgressMs: 1e9 }),
+    bulk: new Share(100),
+    giveUp: new AbortController().signal,
     onError: () => undefined,
   };
   await new Action({ item, archiveId: 1, flags: 0n, receivedAtMs: performance.now() }, tools).run();
-  t.match(copytool.ended, [{ errno: 0 }]);
+  t.match(copytool.ended, [{ errno }]);
   return { copytool, jobs, asked };
 }
 
@@ -80,10 +84,13 @@ t.test('a restore begins on the MDT of its file', async (t) => {
   t.same(asked, [item.fid]);
 });
 
-t.test('a restore of a file whose MDT cannot be found begins on any', async (t) => {
-  const { copytool } = await carryOut(t, makeItem(RESTORE), () => Promise.reject(failure('EIO')));
-  t.same(copytool.options, [{ mdtIndex: -1 }]);
-});
+t.test(
+  'a restore of a file whose MDT cannot be found fails: on another MDT its end would not be heard',
+  async (t) => {
+    const { copytool } = await carryOut(t, makeItem(RESTORE), () => Promise.reject(failure('EIO')), 5);
+    t.same(copytool.options, [{ isError: true }]);
+  },
+);
 
 t.test('archives and removes ask for no MDT', async (t) => {
   for (const action of [ARCHIVE, REMOVE]) {

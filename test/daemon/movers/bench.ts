@@ -10,6 +10,7 @@ import { archive } from '../../../daemon/movers/archive.js';
 import type { Mover, MoverOutcome, MoverPolicy, MoverTools } from '../../../daemon/movers/mover.js';
 import { remove } from '../../../daemon/movers/remove.js';
 import { restore } from '../../../daemon/movers/restore.js';
+import { UNLIMITED } from '../../../daemon/share.js';
 import { createTransferEngine } from '../../../daemon/transfer/sdk-engine.js';
 import { newCounters, type TransferEngine } from '../../../daemon/transfer/transfer.js';
 import { WHOLE_FILE } from '../../../native-bindings/constants.js';
@@ -84,6 +85,7 @@ export class Bench {
       lustre: lustre.asLustre,
       host,
       transfer: this.#watched(engine),
+      share: UNLIMITED,
       policy,
     };
   }

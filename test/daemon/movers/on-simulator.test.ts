@@ -21,6 +21,7 @@ import { archive } from '../../../daemon/movers/archive.js';
 import type { Mover, MoverTools } from '../../../daemon/movers/mover.js';
 import { remove } from '../../../daemon/movers/remove.js';
 import { restore } from '../../../daemon/movers/restore.js';
+import { UNLIMITED } from '../../../daemon/share.js';
 import { createTransferEngine } from '../../../daemon/transfer/sdk-engine.js';
 import { newCounters } from '../../../daemon/transfer/transfer.js';
 import { CopytoolAction } from '../../../native-bindings/constants.js';
@@ -43,7 +44,7 @@ const transfer = createTransferEngine({
   stallTimeoutMs: 10_000,
 });
 const policy = { restoreChanged: 'fail', archiveChanged: 'refuse', keepSetId: false } as const;
-const tools: MoverTools = { mount: sim.mount, lustre, host: loadHost(), transfer, policy };
+const tools: MoverTools = { mount: sim.mount, lustre, host: loadHost(), transfer, policy, share: UNLIMITED };
 const credential = { type: 'connection-string', file: azurite.connectionStringFile } as const;
 const byPath = await azurite.container('by-path');
 const byFid = await azurite.container('by-fid');

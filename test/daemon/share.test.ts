@@ -1,0 +1,47 @@
+// A share of libuv's threads.
+import t from 'tap';
+import type { Lustre } from '../../native-bindings/lustre.js';
+import { Share, within } from '../../daemon/share.js';
+
+t.test('so many at once, in the order of their coming, a failure frees its place', async (t) => {
+  const share = new Share(2);
+  const started: number[] = [];
+  const finish: ((fail?: Error) => void)[] = [];
+  const runs = [0, 1, 2, 3].map((n) =>
+    share.run(
+      () =>
+        new Promise<void>((resolve, reject) => {
+          started.push(n);
+          finish[n] = (fail) => {
+            if (fail) reject(fail);
+            else resolve();
+          };
+        }),
+    ),
+  );
+  t.same(started, [0, 1]);
+  finish[1]?.(new Error('no'));
+  await t.rejects(runs[1] ?? Promise.resolve(), { message: 'no' });
+  t.same(started, [0, 1, 2]);
+  finish[0]?.();
+  await runs[0];
+  t.same(started, [0, 1, 2, 3]);
+  finish[2]?.();
+  finish[3]?.();
+  await Promise.all([runs[2], runs[3]]);
+});
+
+t.test('a file system within a share answers as itself, private state and all', async (t) => {
+  class Fake {
+    readonly #name = 'lustre';
+    fsname(): string {
+      return this.#name;
+    }
+    pathToFid(): Promise<string> {
+      return Promise.resolve(this.#name);
+    }
+  }
+  const shared = within(new Share(1), new Fake() as unknown as Lustre);
+  t.equal(shared.fsname('/'), 'lustre');
+  t.equal(await shared.pathToFid('/'), 'lustre');
+});
