@@ -62,6 +62,8 @@ export class FileRecord {
   /** The attributes right after our last write; undefined until the first. */
   #written: BigIntStats | undefined;
   #claimed = false;
+  /** Both xattrs as we left them. */
+  #left: { value: Buffer | undefined; pin: string | undefined };
 
   /** `before` are the file's attributes before anything was done to it. */
   constructor(lustre: Lustre, fd: number, container: ArchiveContainer, memory: Memory, before: BigIntStats) {
@@ -71,6 +73,7 @@ export class FileRecord {
     this.#memory = memory;
     this.#before = before;
     this.#ctimeNs = before.ctimeNs;
+    this.#left = { value: memory.value, pin: memory.pin };
   }
 
   /**
@@ -83,32 +86,54 @@ export class FileRecord {
     if (current?.equals(value)) return;
     const dropsPin = !this.#claimed && this.#memory.pin !== undefined && this.#memory.name !== name;
     this.#claimed = true;
-    await this.#write(async () => {
-      if (dropsPin) await this.#lustre.removeXattr(this.#fd, ETAG_XATTR);
+    await this.change(async () => {
+      if (dropsPin) {
+        await this.#lustre.removeXattr(this.#fd, ETAG_XATTR);
+        this.#left.pin = undefined;
+      }
       await this.#lustre.setXattr(this.#fd, BLOB_XATTR, value);
+      this.#left.value = value;
     });
   }
 
-  /** Puts the memory back as it was before `claim`, for an archive that committed nothing. */
-  async unclaim(): Promise<void> {
-    if (!this.#claimed) return;
+  /**
+   * Puts the memory back as it was before `claim`, for an archive that committed nothing; times too. If either xattr is not as
+   * we left it, another node has archived the file meanwhile: then nothing is touched. Answers what was not put back.
+   *
+   * A release meanwhile needs no look: it wants a copy, and whoever made one since has pinned it. With both xattrs as we
+   * left them the copy is the one that we forgot, and a reader needs its name.
+   */
+  async unclaim(): Promise<string | undefined> {
+    if (!this.#claimed) return undefined;
+    const now = await recall(this.#lustre, this.#fd, this.#container);
+    if (!sameValue(now.value, this.#left.value) || now.pin !== this.#left.pin) {
+      return 'the xattrs are left as they are: somebody else has changed them';
+    }
     const { value, pin } = this.#memory;
-    await this.#write(async () => {
+    await this.change(async () => {
       if (value) await this.#lustre.setXattr(this.#fd, BLOB_XATTR, value);
-      else await this.#lustre.removeXattr(this.#fd, BLOB_XATTR);
-      if (pin !== undefined) await this.#lustre.setXattr(this.#fd, ETAG_XATTR, Buffer.from(pin));
+      else await removeIfThere(this.#lustre, this.#fd, BLOB_XATTR);
+      if (pin !== this.#left.pin && pin !== undefined) {
+        await this.#lustre.setXattr(this.#fd, ETAG_XATTR, Buffer.from(pin));
+      }
     });
+    return this.putTimesBack();
   }
 
-  /** Remembers the version that the file's content is now. */
+  /** Remembers the version that the file's content is now, and its blob, should another node have put its name away. */
   async pin(etag: string): Promise<void> {
-    await this.#write(() => this.#lustre.setXattr(this.#fd, ETAG_XATTR, Buffer.from(etag)));
+    const { value } = this.#left;
+    const now = await this.#lustre.getXattr(this.#fd, BLOB_XATTR);
+    await this.change(async () => {
+      if (value && !sameValue(now, value)) await this.#lustre.setXattr(this.#fd, BLOB_XATTR, value);
+      await this.#lustre.setXattr(this.#fd, ETAG_XATTR, Buffer.from(etag));
+    });
   }
 
   /** Forgets the blob. */
   async forget(): Promise<void> {
     if (this.#memory.value === undefined && this.#memory.pin === undefined) return;
-    await this.#write(async () => {
+    await this.change(async () => {
       await removeIfThere(this.#lustre, this.#fd, ETAG_XATTR);
       await removeIfThere(this.#lustre, this.#fd, BLOB_XATTR);
     });
@@ -137,7 +162,8 @@ export class FileRecord {
     }
   }
 
-  async #write(change: () => Promise<void>): Promise<void> {
+  /** Does something to the file that moves its ctime, which is not to stay. */
+  async change(change: () => Promise<void>): Promise<void> {
     const { ctimeNs } = await statDescriptor(this.#fd);
     if (ctimeNs !== this.#written?.ctimeNs) this.#ctimeNs = ctimeNs;
     try {
@@ -146,6 +172,10 @@ export class FileRecord {
       this.#written = await statDescriptor(this.#fd);
     }
   }
+}
+
+function sameValue(one: Buffer | undefined, other: Buffer | undefined): boolean {
+  return one === undefined || other === undefined ? one === other : one.equals(other);
 }
 
 async function removeIfThere(lustre: Lustre, fd: number, name: string): Promise<void> {
