@@ -119,7 +119,12 @@ const byServiceCode: Readonly<Record<string, Facts>> = {
     hint: 'They go by themselves after seven days, or when the blob is deleted.',
   },
   LeaseIdMissing: { what: 'is leased by someone else', code: 'BLOB_LEASED', errno: 16 },
-  SnapshotsPresent: { what: 'has snapshots', code: 'BLOB_BUSY', errno: 16 },
+  SnapshotsPresent: {
+    what: 'has snapshots, and is not deleted with them',
+    code: 'BLOB_BUSY',
+    errno: 16,
+    hint: 'Delete its snapshots first; nobody but you knows who needs them.',
+  },
   BlobImmutableDueToPolicy: { what: 'is kept by an immutability policy', code: 'BLOB_IMMUTABLE', errno: 1 },
   InvalidRange: { what: 'has no such range', code: 'BAD_RANGE', errno: 5 },
   RequestBodyTooLarge: { what: 'is too large for one request', code: 'TOO_LARGE', errno: 27 },

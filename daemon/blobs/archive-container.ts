@@ -26,8 +26,16 @@ export interface ArchiveContainer {
     expected: ExpectedVersion,
     signal: AbortSignal,
   ): Promise<string>;
-  /** Deletes the blob, with its snapshots, if its version is the expected one. */
-  delete(name: string, expected: ExpectedVersion, signal: AbortSignal): Promise<void>;
+  /**
+   * Deletes the blob if its version is the expected one; one that has snapshots is refused, EBUSY code BLOB_BUSY. Whatever
+   * `beforeEachTry` rejects with ends it.
+   */
+  delete(
+    name: string,
+    expected: ExpectedVersion,
+    signal: AbortSignal,
+    beforeEachTry?: () => Promise<void>,
+  ): Promise<void>;
   /** Proves that the container is there and lets us in; for start-up, readiness and `--check`. */
   probe(signal: AbortSignal): Promise<void>;
 }

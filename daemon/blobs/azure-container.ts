@@ -135,14 +135,19 @@ export class AzureContainer implements ArchiveContainer {
     }
   }
 
-  async delete(name: string, expected: ExpectedVersion, signal: AbortSignal): Promise<void> {
+  async delete(
+    name: string,
+    expected: ExpectedVersion,
+    signal: AbortSignal,
+    beforeEachTry?: () => Promise<void>,
+  ): Promise<void> {
     let tries = 0;
     try {
       await this.#try('Delete Blob', name, signal, async (attempt) => {
+        await beforeEachTry?.();
         tries = attempt.number;
         await this.#blob(name).delete({
           abortSignal: signal,
-          deleteSnapshots: 'include',
           conditions: conditionsOf(expected),
         });
       });

@@ -2,7 +2,7 @@
 // hsm/action.ts calls it between begin and end. The rules are in docs/decisions/movers.md.
 import { HsmStateFlag } from '../../native-bindings/constants.js';
 import { LhsmError, describeError, errnoNumber } from '../../native-bindings/errors.js';
-import { formatFid } from '../../native-bindings/lustre.js';
+import { formatFid, type Fid } from '../../native-bindings/lustre.js';
 import { judge } from './collision.js';
 import { statDescriptor, withFileIfThere } from './descriptors.js';
 import { FileRecord, recall, type Memory } from './file-record.js';
@@ -43,22 +43,16 @@ async function removeOfFile(
     );
   }
   // The MDT refuses this at the request, but a release may come between the request and us.
-  const { states } = await tools.lustre.hsmStateFd(fd);
-  if ((states & HsmStateFlag.RELEASED) !== 0) {
-    throw refusal(
-      `${formatFid(item.fid)} is released: its archive copy is the only one.`,
-      'FILE_RELEASED',
-      'EPERM',
-      'Restore the file first.',
-    );
-  }
+  refuseIfReleased(await statesOf(fd, tools), item.fid);
   signal.throwIfAborted();
   const found = await find(job, tools, signal, memory);
-  const outcome = await deleteIfOurs(job, tools, signal, memory, found);
-
-  // The blob is gone: what is left is tidying, aborted or not.
   const notes: string[] = [];
   const record = new FileRecord(tools.lustre, fd, container, memory, before);
+  const outcome = await deleteIfOurs(job, tools, signal, memory, found, (run) =>
+    whileUnreleased({ fd, job, tools, record, notes }, run),
+  );
+
+  // The blob is gone: what is left is tidying, aborted or not.
   try {
     await record.forget();
   } catch (error) {
@@ -67,6 +61,86 @@ async function removeOfFile(
   const times = await record.putTimesBack();
   if (times !== undefined) notes.push(times);
   return notes.length > 0 ? { ...outcome, notes } : outcome;
+}
+
+async function statesOf(fd: number, tools: MoverTools): Promise<number> {
+  return (await tools.lustre.hsmStateFd(fd)).states;
+}
+
+function refuseIfReleased(states: number, fid: Fid): void {
+  if ((states & HsmStateFlag.RELEASED) === 0) return;
+  throw refusal(
+    `${formatFid(fid)} is released: its archive copy is the only one.`,
+    'FILE_RELEASED',
+    'EPERM',
+    'Restore the file first.',
+  );
+}
+
+interface Holding {
+  readonly fd: number;
+  readonly job: MoverJob;
+  readonly tools: MoverTools;
+  readonly record: FileRecord;
+  readonly notes: string[];
+}
+
+/** Deletes the blob; `beforeEachTry` goes to ArchiveContainer.delete. */
+type Delete = (beforeEachTry?: () => Promise<void>) => Promise<void>;
+
+/** What a service that has answered says of a blob that it has not deleted. Anything else leaves it open. */
+const notDeleted = new Set([
+  'BLOB_BUSY',
+  'BLOB_CHANGED',
+  'BLOB_IMMUTABLE',
+  'BLOB_LEASED',
+  'BLOB_MISSING',
+  'CONTAINER_MISSING',
+  'FILE_RELEASED',
+  'FORBIDDEN',
+  'REFUSED',
+]);
+
+/**
+ * Keeps the file from being released from before its copy is deleted until the MDT no longer takes it for archived:
+ * a release in between would destroy the only content. Where the file's state cannot be set, each try looks at it.
+ */
+async function whileUnreleased({ fd, job, tools, record, notes }: Holding, run: Delete): Promise<void> {
+  const { fid } = job.item;
+  const change = (set: number, clear: number): Promise<void> =>
+    record.change(() => tools.lustre.setHsmStateFd(fd, { set, clear }));
+  const isHeld = ((await statesOf(fd, tools)) & HsmStateFlag.NORELEASE) !== 0;
+  if (isHeld) {
+    // Somebody else wants it kept, and that is not ours to end.
+    refuseIfReleased(await statesOf(fd, tools), fid);
+    return run();
+  }
+  try {
+    await change(HsmStateFlag.NORELEASE, 0);
+  } catch (error) {
+    job.log.warn({ fid: formatFid(fid), err: error }, 'remove: the file cannot be kept from being released');
+    return run(async () => {
+      refuseIfReleased(await statesOf(fd, tools), fid);
+    });
+  }
+  // Once the copy is gone, or may be, the file must not be taken for archived a moment longer.
+  let clear: number = HsmStateFlag.NORELEASE;
+  try {
+    refuseIfReleased(await statesOf(fd, tools), fid);
+    await run();
+    clear |= HsmStateFlag.ARCHIVED | HsmStateFlag.EXISTS;
+  } catch (error) {
+    if (!(error instanceof LhsmError && notDeleted.has(error.code))) clear |= HsmStateFlag.ARCHIVED;
+    throw error;
+  } finally {
+    await change(0, clear).catch((error: unknown) => {
+      notes.push(`the file still may not be released: ${describeError(error)}`);
+      job.log.warn(
+        { fid: formatFid(fid), err: error },
+        'remove: the file still may not be released; lfs hsm_clear --norelease ends that',
+      );
+    });
+  }
 }
 
 /** For a file that is gone only its FID can name the blob. */
@@ -80,7 +154,7 @@ async function removeOfNobody(job: MoverJob, tools: MoverTools, signal: AbortSig
     );
   }
   const found = await find(job, tools, signal, undefined);
-  return deleteIfOurs(job, tools, signal, undefined, found);
+  return deleteIfOurs(job, tools, signal, undefined, found, (run) => run());
 }
 
 interface Found {
@@ -118,6 +192,7 @@ async function deleteIfOurs(
   signal: AbortSignal,
   memory: Memory | undefined,
   { name, headers }: Found,
+  within: (run: Delete) => Promise<void>,
 ): Promise<MoverOutcome> {
   const { item, container } = job;
   const claimant = {
@@ -136,7 +211,7 @@ async function deleteIfOurs(
     (tools.policy.archiveChanged === 'overwrite' &&
       (verdict.kind === 'changed' || verdict.kind === 'foreign'));
   if (!allowed) throw notOurs(name, verdict.kind);
-  await container.delete(name, { etag: headers.etag }, signal);
+  await within((beforeEachTry) => container.delete(name, { etag: headers.etag }, signal, beforeEachTry));
   return { blob: name, sizeBytes: BigInt(headers.sizeBytes) };
 }
 

@@ -21,6 +21,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { HsmStateFlag } from '../../../native-bindings/constants.js';
 import { LhsmError } from '../../../native-bindings/errors.js';
 import { formatFid, type Fid, type FileTimes, type Lustre } from '../../../native-bindings/lustre.js';
 
@@ -49,6 +50,7 @@ type Used = Pick<
   | 'removeXattr'
   | 'setTimes'
   | 'hsmStateFd'
+  | 'setHsmStateFd'
 >;
 /** Runs before a call; throws to make it fail. `subject` is the xattr's name, where there is one. */
 type Hook = (subject?: string) => void;
@@ -216,6 +218,23 @@ export class FakeLustre implements Used {
       inProgressAction: 0,
       inProgressExtent: { offset: 0n, length: 0n },
     }));
+  }
+
+  setHsmStateFd(...[fd, change]: Parameters<Lustre['setHsmStateFd']>): Promise<void> {
+    return this.#call('setHsmStateFd', () => {
+      const node = this.#change(fd);
+      if (node) node.states = (node.states | change.set) & ~change.clear;
+    });
+  }
+
+  /** As the MDT answers a release: false is EPERM. */
+  release(fid: Fid): boolean {
+    const node = this.node(fid);
+    const { EXISTS, ARCHIVED, DIRTY, NORELEASE, LOST, RELEASED } = HsmStateFlag;
+    const needed = EXISTS | ARCHIVED;
+    if ((node.states & (needed | DIRTY | NORELEASE | LOST)) !== needed) return false;
+    node.states |= RELEASED;
+    return true;
   }
 
   #at(path: string): Node {

@@ -237,6 +237,36 @@ t.test('remove deletes the copy and leaves the file without memory', async (t) =
   t.ok(await byPath.getBlobClient('removed').exists());
 });
 
+t.test(
+  'a release is refused from before the copy is deleted until the file is archived no more',
+  async (t) => {
+    const file = await archived('kept', 'content');
+    const before = await stat(file, { bigint: true });
+    const container = containers.get(1);
+    if (!container) throw new TypeError('no container');
+    const really = container.delete.bind(container);
+    t.teardown(() => {
+      container.delete = really;
+    });
+    const answers: string[] = [];
+    const release = async (): Promise<void> => {
+      const { code, stderr } = await sim.lfs('hsm_release', file);
+      answers.push(code === 0 ? 'released' : stderr);
+    };
+    container.delete = async (...args) => {
+      await release();
+      await really(...args);
+      await release();
+    };
+    await request('remove', 'kept', 'SUCCEED');
+    await release();
+    t.match(answers, [/not permitted/, /not permitted/, /not permitted/]);
+    t.notMatch(await sim.hsmState(file), /never_release|archived|exists/);
+    t.equal(await readFile(file, 'utf8'), 'content');
+    t.equal((await stat(file, { bigint: true })).ctimeNs, before.ctimeNs, 'ctime', { todo });
+  },
+);
+
 t.test('a copy of a file removed for good is removed by its FID', async (t) => {
   await sim.setParam('hsm.remove_archive_on_last_unlink', 1);
   const file = await archived('by-fid', 'content', 2);
