@@ -176,7 +176,10 @@ function ofStatus(status: number, code: string | undefined): Facts {
 
 function ofIdentity(error: Error): Facts {
   const status = httpStatus(error);
-  const transient = status !== undefined && (status >= 500 || status === 429);
+  const code = serviceCode(error);
+  const transient =
+    (status !== undefined && (status >= 500 || status === 429)) ||
+    (status === undefined && code !== undefined && networkCode.test(code));
   return {
     what: `got no token: ${error.message}`,
     code: 'TOKEN_FAILED',
@@ -247,6 +250,17 @@ function redactStack(stack: string): string {
     .split('\n')
     .map((line) => (line.startsWith('    at ') ? line : plainText(line)))
     .join('\n');
+}
+
+/** The LhsmError code TOKEN_FAILED for whatever a credential threw. */
+export function tokenError(error: unknown): LhsmError {
+  const thrown = error instanceof Error ? error : new Error(String(error));
+  const { what, ...facts } = ofIdentity(thrown);
+  return new LhsmError(plainText(`Get Token: the credential ${what}`), {
+    ...facts,
+    op: 'Get Token',
+    cause: plainCause(thrown),
+  });
 }
 
 /**

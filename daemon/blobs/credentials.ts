@@ -10,6 +10,7 @@ import { StorageSharedKeyCredential } from '@azure/storage-blob';
 import type { BlobAuth } from '../blob.js';
 import type { CredentialConfig } from '../config/config.js';
 import { LhsmError } from '../../native-bindings/errors.js';
+import { TokenCache } from './token-cache.js';
 import { RotatingSecret, Secret, badSecret, readSecret, secretPath } from './secret.js';
 
 /** How to be let in, and, with a connection string, where the service is. */
@@ -90,7 +91,7 @@ export function resolveCredential(
 
 function token(make: () => Extract<BlobAuth, { kind: 'token' }>['credential']): ResolvedCredential {
   try {
-    return { auth: { kind: 'token', credential: make() } };
+    return { auth: { kind: 'token', credential: new TokenCache(make()) } };
   } catch (error) {
     // The library checks its options and the AZURE_* variables here; its messages name them, not their values.
     throw new LhsmError(
