@@ -80,6 +80,15 @@ const forbiddenHints: Readonly<Record<string, string>> = {
   PublicAccessNotPermitted: 'No credential was sent: check the credential in the configuration.',
   NoAuthenticationInformation: 'No credential was sent: check the credential in the configuration.',
   AccountIsDisabled: 'The storage account is disabled.',
+  UnauthorizedBlobOverwrite:
+    'The SAS lets blobs be created, not overwritten: give it the permission to write (w), too.',
+};
+
+const refusedHints: Readonly<Record<string, string>> = {
+  InvalidHeaderValue:
+    'The service does not take a header as it is: is its version too old, or a proxy on the way?',
+  InvalidUri: "The service does not take the blob's name: rename the file, or archive by FID.",
+  InvalidResourceName: "The service does not take the blob's name: rename the file, or archive by FID.",
 };
 
 const changed: Facts = {
@@ -107,6 +116,26 @@ const byServiceCode: Readonly<Record<string, Facts>> = {
     hint: 'Rehydrate it (set its tier to Hot or Cool), then try again.',
   },
   BlobAlreadyExists: changed,
+  // Accounts with a hierarchical namespace: a directory stands there, or something else that came meanwhile.
+  PathAlreadyExists: changed,
+  ResourceTypeMismatch: {
+    what: 'meets a directory where a file belongs, or a file where a directory belongs',
+    code: 'TYPE_MISMATCH',
+    errno: 20,
+    hint: 'Look at what stands at that name and above it in the container, and move it away.',
+  },
+  BlobOperationNotSupported: {
+    what: 'cannot be treated so in this account',
+    code: 'REFUSED',
+    errno: 5,
+    hint: "Look at the account's kind and features: hierarchical namespace, NFS or SFTP, premium page blobs.",
+  },
+  BlobBeingRehydrated: {
+    what: 'is on its way out of the Archive tier',
+    code: 'BLOB_ARCHIVED',
+    errno: 5,
+    hint: 'Wait until it is rehydrated, which takes up to 15 hours, then try again.',
+  },
   ConditionNotMet: changed,
   TargetConditionNotMet: changed,
   // The blocks that we staged are gone: someone else committed the blob meanwhile.
@@ -171,7 +200,8 @@ function ofStatus(status: number, code: string | undefined): Facts {
       hint: "Check the container's URL, and the proxies on the way.",
     };
   }
-  return { what: `failed (${said})`, code: 'REFUSED', errno: 5 };
+  const hint = refusedHints[code ?? ''];
+  return { what: `failed (${said})`, code: 'REFUSED', errno: 5, ...(hint === undefined ? {} : { hint }) };
 }
 
 function ofIdentity(error: Error): Facts {

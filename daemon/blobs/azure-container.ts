@@ -11,7 +11,7 @@ import {
   type RetryPolicy,
 } from '../azure-retry.js';
 import type { BlobAuth, BlobHeaders, BlobLocation, ExpectedVersion } from '../blob.js';
-import { blobHeaders } from '../blob-headers.js';
+import { blobHeaders, type BlobAnswer } from '../blob-headers.js';
 import type { ArchiveConfig } from '../config/config.js';
 import type { ArchiveContainer } from './archive-container.js';
 import { containerAddress, type ContainerAddress } from './container-url.js';
@@ -101,7 +101,7 @@ export class AzureContainer implements ArchiveContainer {
     try {
       return await this.#try('Get Blob Properties', name, signal, async () => {
         const answer = await this.#blob(name).getProperties({ abortSignal: signal });
-        return blobHeaders(answer, answer.contentLength ?? 0);
+        return withDirectory(blobHeaders(answer, answer.contentLength ?? 0), answer);
       });
     } catch (error) {
       if (isCode(error, 'BLOB_MISSING')) return undefined;
@@ -200,6 +200,12 @@ export class AzureContainer implements ArchiveContainer {
       run,
     );
   }
+}
+
+/** Accounts with a hierarchical namespace may tell a directory by a header only. */
+function withDirectory(headers: BlobHeaders, { _response }: BlobAnswer): BlobHeaders {
+  if (_response.headers.get('x-ms-resource-type')?.toLowerCase() !== 'directory') return headers;
+  return { ...headers, metadata: { ...headers.metadata, hdi_isfolder: 'true' } };
 }
 
 function isCode(error: unknown, code: string): boolean {

@@ -5,9 +5,9 @@ import { DataVersionFlag, HsmStateFlag } from '../../native-bindings/constants.j
 import { LhsmError, describeError, errnoNumber, hasCode } from '../../native-bindings/errors.js';
 import { formatFid } from '../../native-bindings/lustre.js';
 import { metadataOf } from '../blobs/attributes.js';
-import { alternativeName } from '../blobs/names.js';
+import { alternativeName, pathOfBlobName } from '../blobs/names.js';
 import { bareEtag, PREVIOUS_METADATA } from './collision.js';
-import { notARegularFile, saysGone, statDescriptor } from './descriptors.js';
+import { directoryAt, notARegularFile, saysGone, statDescriptor } from './descriptors.js';
 import { FileRecord, recall, type Memory } from './file-record.js';
 import { nameToArchive } from './file-names.js';
 import { FILE_SYSTEM_METADATA, fileSystemId } from './file-system-id.js';
@@ -54,7 +54,7 @@ export const archive: Mover = async (job, tools, signal) => {
   if (memory.elsewhere) notes.push(`its copy in container ${memory.elsewhere.container} stays behind`);
   const { name, path } = await nameToArchive(tools, container, item.fid, memory.name, found.nlink);
   signal.throwIfAborted();
-  if (path) await parentStubs(container).ensure(path, tools, signal);
+  if (path) notes.push(...(await parentStubs(container).ensure(path, tools, signal, { fid: item.fid, log })));
   await job.admit?.(found.size, name);
   signal.throwIfAborted();
 
@@ -174,7 +174,7 @@ async function write(writing: Writing, chosen: string): Promise<Written> {
 
 /** Whether an upload failed for what stands at its name. */
 function showsAnotherBlob(error: unknown): boolean {
-  return hasCode(error, 'BLOB_CHANGED') || hasCode(error, 'NOT_BLOCK_BLOB');
+  return ['BLOB_CHANGED', 'NOT_BLOCK_BLOB', 'TYPE_MISMATCH'].some((code) => hasCode(error, code));
 }
 
 async function lookAndPlan(
@@ -189,9 +189,25 @@ async function lookAndPlan(
     remembersIt: memory.name === name,
     pin: memory.pin,
   };
-  return planWrite(name, seen, claimant, tools.policy, (fid) =>
-    askOwner(tools, container, name, seen?.etag ?? '', fid),
-  );
+  return planWrite(name, seen, claimant, tools.policy, {
+    askOwner: (fid) => askOwner(tools, container, name, seen?.etag ?? '', fid),
+    isDirectory: () => isDirectory(tools, container, name),
+  });
+}
+
+/** Whether a directory stands at the path that makes this name. */
+async function isDirectory(
+  tools: MoverTools,
+  { prefix }: MoverJob['container'],
+  name: string,
+): Promise<boolean> {
+  let path: Buffer;
+  try {
+    path = pathOfBlobName(prefix, name);
+  } catch {
+    return false;
+  }
+  return (await directoryAt(tools.mount, path)) !== undefined;
 }
 
 async function upload(writing: Writing, name: string, expected: ExpectedVersion): Promise<UploadResult> {

@@ -35,6 +35,17 @@ export function statPath(path: Buffer): Promise<BigIntStats> {
   });
 }
 
+/** Attributes of the directory at a path below the mount; undefined when there is none. */
+export async function directoryAt(mount: string, path: Buffer): Promise<BigIntStats | undefined> {
+  try {
+    const attributes = await statPath(Buffer.concat([Buffer.from(`${mount}/`), path]));
+    return attributes.isDirectory() ? attributes : undefined;
+  } catch (error) {
+    if (hasCode(error, 'ENOENT') || hasCode(error, 'ENOTDIR')) return undefined;
+    throw error;
+  }
+}
+
 export function truncateDescriptor(fd: number, sizeBytes: bigint): Promise<void> {
   return call('ftruncate', `descriptor ${fd}`, (done) => {
     ftruncate(fd, Number(sizeBytes), (error) => {

@@ -1,16 +1,44 @@
 // Directory stubs: the empty blobs that make a path's directories, with owner and mode, visible to other tools.
 // archive.ts calls it before it writes a file's blob. What is known to be there is asked for once only.
-import type { BigIntStats } from 'node:fs';
-import { LhsmError, errnoNumber, hasCode } from '../../native-bindings/errors.js';
+import type { Logger } from 'pino';
+import { LhsmError, describeError, errnoNumber } from '../../native-bindings/errors.js';
 import { metadataOf } from '../blobs/attributes.js';
 import { blobNameOfPath, parentPaths } from '../blobs/names.js';
-import { isDirectoryStub } from './collision.js';
-import { statPath } from './descriptors.js';
+import { isDirectoryStub, namedOwner, sameFid } from './collision.js';
+import { directoryAt } from './descriptors.js';
+import { fileSystemId } from './file-system-id.js';
+import { askOwner } from './ownership.js';
 import type { MoverTools } from './mover.js';
+import type { BlobHeaders } from '../blob.js';
 import type { ArchiveContainer } from '../blobs/archive-container.js';
+import type { Fid } from '../../native-bindings/lustre.js';
 
 /** Stubs remembered for a container; at some 100 bytes a name, 10 MB. */
 const MAX_KNOWN = 100_000;
+
+/** How long a stub that could not be made is not tried again: a directory may have a million files. */
+const SKIP_MS = 60_000;
+
+/** Failures that a file's own upload would meet as well: then the archive fails with them. */
+const ofTheContainer = new Set([
+  'CONTAINER_MISSING',
+  'ECANCELED',
+  'INSECURE_URL',
+  'PARENT_IS_FILE',
+  'THROTTLED',
+  'TLS_CERTIFICATE',
+  'TOKEN_FAILED',
+  'UNREACHABLE',
+]);
+
+/** Why a directory has no stub; undefined when it has one. */
+type Skipped = string | undefined;
+
+/** Whose archive needs the stubs. */
+export interface StubUser {
+  readonly fid: Fid;
+  readonly log: Pick<Logger, 'warn'>;
+}
 
 /** The stubs of one container: those that are there, and those being made. */
 export class ParentStubs {
@@ -18,7 +46,9 @@ export class ParentStubs {
   readonly #maxKnown: number;
   /** In order of last use, the oldest first. */
   readonly #known = new Set<string>();
-  readonly #underWay = new Map<string, Promise<void>>();
+  readonly #skipped = new Map<string, { readonly why: string; readonly until: number }>();
+  readonly #underWay = new Map<string, Promise<Skipped>>();
+  #skips = 0;
 
   constructor(container: ArchiveContainer, maxKnown = MAX_KNOWN) {
     this.#container = container;
@@ -31,14 +61,21 @@ export class ParentStubs {
 
   /**
    * Makes sure that every directory above `path` (relative to the mount) has its stub. A stub that is there is left
-   * as it is. Rejects with code PARENT_IS_FILE (ENOTDIR) where a blob that is no directory stands at such a name.
+   * as it is. Answers which it had to go without, in words: a directory's owner and mode are not worth a file's content.
+   * Rejects with code PARENT_IS_FILE (ENOTDIR) where the blob of a living file, or one that is not ours, stands at such a name,
+   * and with what says that the container is of no use.
    */
-  async ensure(path: Buffer, tools: MoverTools, signal: AbortSignal): Promise<void> {
+  async ensure(path: Buffer, tools: MoverTools, signal: AbortSignal, user: StubUser): Promise<string[]> {
     const parents = parentPaths(path);
     const innermost = parents.at(-1);
     // Made outermost first, so the innermost one stands for all.
-    if (!innermost || this.#isKnown(this.#nameOf(innermost))) return;
-    for (const directory of parents) await this.#ensureOne(directory, tools, signal);
+    if (!innermost || this.#isKnown(this.#nameOf(innermost))) return [];
+    const notes: string[] = [];
+    for (const directory of parents) {
+      const skipped = await this.#ensureOne(directory, tools, signal, user);
+      if (skipped !== undefined) notes.push(skipped);
+    }
+    return notes;
   }
 
   #nameOf(directory: Buffer): string {
@@ -51,6 +88,19 @@ export class ParentStubs {
     return true;
   }
 
+  #skippedLately(name: string): Skipped {
+    const skipped = this.#skipped.get(name);
+    if (skipped && skipped.until > performance.now()) return skipped.why;
+    this.#skipped.delete(name);
+    return undefined;
+  }
+
+  #skip(name: string, why: string): string {
+    if (this.#skipped.size >= this.#maxKnown) this.#skipped.clear();
+    this.#skipped.set(name, { why, until: performance.now() + SKIP_MS });
+    return why;
+  }
+
   #remember(name: string): void {
     this.#known.add(name);
     if (this.#known.size <= this.#maxKnown) return;
@@ -61,29 +111,42 @@ export class ParentStubs {
   }
 
   /** One request for siblings that ask at the same time; one that aborts does not take the others with it. */
-  async #ensureOne(directory: Buffer, tools: MoverTools, signal: AbortSignal): Promise<void> {
+  async #ensureOne(
+    directory: Buffer,
+    tools: MoverTools,
+    signal: AbortSignal,
+    user: StubUser,
+  ): Promise<Skipped> {
     const name = this.#nameOf(directory);
     for (;;) {
       signal.throwIfAborted();
-      if (this.#isKnown(name)) return;
+      if (this.#isKnown(name)) return undefined;
+      const skipped = this.#skippedLately(name);
+      if (skipped !== undefined) return skipped;
       const others = this.#underWay.get(name);
       if (!others) break;
       // Whatever becomes of theirs: known now, or ours to try.
       await others.catch(() => undefined);
     }
-    const making = this.#make(name, directory, tools, signal);
+    const making = this.#make(name, directory, tools, signal, user);
     this.#underWay.set(name, making);
     try {
-      await making;
+      return await making;
     } finally {
       this.#underWay.delete(name);
     }
   }
 
-  async #make(name: string, directory: Buffer, tools: MoverTools, signal: AbortSignal): Promise<void> {
-    const attributes = await attributesOfDirectory(tools.mount, directory);
+  async #make(
+    name: string,
+    directory: Buffer,
+    tools: MoverTools,
+    signal: AbortSignal,
+    user: StubUser,
+  ): Promise<Skipped> {
+    const attributes = await directoryAt(tools.mount, directory);
     // Renamed or removed since the file's path was read: a stub of what is gone helps nobody.
-    if (!attributes) return;
+    if (!attributes) return undefined;
     const metadata = metadataOf(
       {
         kind: 'directory',
@@ -97,22 +160,52 @@ export class ParentStubs {
     try {
       await this.#container.putEmpty(name, metadata, 'absent', signal);
     } catch (error) {
-      if (!hasCode(error, 'BLOB_CHANGED')) throw error;
-      const found = await this.#container.properties(name, signal);
-      if (found && !isDirectoryStub(found.metadata)) throw parentIsFile(name);
+      if (signal.aborted || !isOfTheStub(error)) throw error;
+      // Whatever the answer was: a directory at that name is all that is wanted.
+      const found = await this.#lookAt(name, signal);
+      if (!found || !isDirectoryStub(found.metadata)) return this.#without(name, found, error, tools, user);
     }
     this.#remember(name);
+    return undefined;
+  }
+
+  /** undefined also for what the service does not let us see. */
+  async #lookAt(name: string, signal: AbortSignal): Promise<BlobHeaders | undefined> {
+    try {
+      return await this.#container.properties(name, signal);
+    } catch (error) {
+      if (signal.aborted || !isOfTheStub(error)) throw error;
+      return undefined;
+    }
+  }
+
+  /** A directory that gets no stub: why, or the error that says that its files cannot be archived either. */
+  async #without(
+    name: string,
+    found: BlobHeaders | undefined,
+    error: unknown,
+    tools: MoverTools,
+    { fid, log }: StubUser,
+  ): Promise<Skipped> {
+    if (found) {
+      const owner = namedOwner(found.metadata, await fileSystemId(tools.lustre, tools.mount));
+      const stays = `the blob ${name} of a file stays where a directory is now, which gets no stub`;
+      // This very file is about to be archived elsewhere; its siblings ask for themselves.
+      if (owner?.surelyOurs && sameFid(owner.fid, fid)) return stays;
+      if (!owner?.surelyOurs) throw parentIsFile(name);
+      if ((await askOwner(tools, this.#container, name, found.etag, owner.fid)) !== 'no') {
+        throw parentIsFile(name);
+      }
+      return this.#skip(name, stays);
+    }
+    this.#skips += 1;
+    log.warn({ blob: name, err: error, skipped: this.#skips }, 'archive: a directory gets no stub');
+    return this.#skip(name, `no stub for the directory ${name}: ${describeError(error)}`);
   }
 }
 
-async function attributesOfDirectory(mount: string, directory: Buffer): Promise<BigIntStats | undefined> {
-  try {
-    const attributes = await statPath(Buffer.concat([Buffer.from(`${mount}/`), directory]));
-    return attributes.isDirectory() ? attributes : undefined;
-  } catch (error) {
-    if (hasCode(error, 'ENOENT') || hasCode(error, 'ENOTDIR')) return undefined;
-    throw error;
-  }
+function isOfTheStub(error: unknown): boolean {
+  return error instanceof LhsmError && !error.retryable && !ofTheContainer.has(error.code);
 }
 
 function parentIsFile(name: string): LhsmError {

@@ -12,15 +12,22 @@ export type WritePlan =
   /** The name is another living file's: archive under the alternative one. */
   | { readonly kind: 'use-alternative'; readonly note: string };
 
-/** Rejects with LhsmError (codes below) for a blob that must not be replaced, and as `askOwner` rejects. */
+/** What only the file system knows. */
+export interface Questions {
+  readonly askOwner: (fid: Fid) => Promise<OwnersWord>;
+  /** Whether a directory stands at the path that makes the name. */
+  readonly isDirectory: () => Promise<boolean>;
+}
+
+/** Rejects with LhsmError (codes below) for a blob that must not be replaced, and as the questions reject. */
 export async function planWrite(
   name: string,
   blob: BlobHeaders | undefined,
   claimant: Claimant,
   policy: Pick<MoverPolicy, 'archiveChanged'>,
-  askOwner: (fid: Fid) => Promise<OwnersWord>,
+  ask: Questions,
 ): Promise<WritePlan> {
-  const verdict = await judge(blob, claimant, askOwner);
+  const verdict = await judge(blob, claimant, ask.askOwner);
   const overwrite = policy.archiveChanged === 'overwrite';
   switch (verdict.kind) {
     case 'free':
@@ -51,6 +58,14 @@ export async function planWrite(
     case 'foreign':
       if (overwrite)
         return { kind: 'write', expected: { etag: verdict.etag }, note: 'overwrote a foreign blob' };
+      if (claimant.remembersIt) {
+        throw refusal(
+          `The file remembers the blob ${name}, but not which version of it: it may hold anything by now.`,
+          'BLOB_NOT_OURS',
+          'EEXIST',
+          `If it is the file's copy, set the file's xattr trusted.lhsm_etag to ${verdict.etag}; otherwise move it away, or set policy archive_changed = "overwrite".`,
+        );
+      }
       throw refusal(
         `The blob ${name} is there already, and this file system did not write it.`,
         'BLOB_NOT_OURS',
@@ -58,6 +73,10 @@ export async function planWrite(
         'Import it, move it away, use another prefix, or set policy archive_changed = "overwrite".',
       );
     case 'directory':
+      // Blobs may still stand below it; the stub alone says nothing of them.
+      if (!(await ask.isDirectory())) {
+        return { kind: 'use-alternative', note: `${name} still stands for a directory that is gone` };
+      }
       throw refusal(
         `The blob ${name} stands for a directory, and a file of that name is to be archived.`,
         'BLOB_IS_DIRECTORY',

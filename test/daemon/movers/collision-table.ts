@@ -16,6 +16,8 @@ export interface Row {
   readonly remembersIt?: boolean;
   readonly pin?: string;
   readonly word?: OwnersWord;
+  /** Whether a directory is at the path that makes the name; by default it is. */
+  readonly isDirectory?: boolean;
   readonly verdict: string;
   readonly asked?: boolean;
   /** What is written under policy refuse: `absent`, `match` (this version), `alternative`, or an error code. */
@@ -241,6 +243,14 @@ export const rows: readonly Row[] = [
     verdict: 'directory',
     refuse: 'BLOB_IS_DIRECTORY',
     overwrite: 'BLOB_IS_DIRECTORY',
+  },
+  {
+    rule: 'the stub of a directory that is gone leaves the file another name',
+    metadata: { hdi_isfolder: 'true' },
+    isDirectory: false,
+    verdict: 'directory',
+    refuse: 'alternative',
+    overwrite: 'alternative',
   },
   {
     rule: 'a page blob is never overwritten',

@@ -21,8 +21,15 @@ function blobOf(row: Row): BlobHeaders | undefined {
 async function planned(row: Row, archiveChanged: 'refuse' | 'overwrite'): Promise<string> {
   const claimant = claimantOf(row);
   try {
-    const plan = await planWrite('p', blobOf(row), claimant, { archiveChanged }, () =>
-      Promise.resolve(row.word ?? 'no'),
+    const plan = await planWrite(
+      'p',
+      blobOf(row),
+      claimant,
+      { archiveChanged },
+      {
+        askOwner: () => Promise.resolve(row.word ?? 'no'),
+        isDirectory: () => Promise.resolve(row.isDirectory ?? true),
+      },
     );
     if (plan.kind === 'use-alternative') return 'alternative';
     if (plan.expected === 'absent') return 'absent';

@@ -198,11 +198,27 @@ t.test('a page blob at the name is refused, however large the file', async (t) =
   await t.rejects(bench.archive(bench.lustre.create('staged', Buffer.alloc(5000))), refused);
 });
 
-t.test('a directory stub at the name is refused', async (t) => {
+t.test('a directory stub at the name leaves the file another one, for the directory is gone', async (t) => {
   const bench = await Bench.start(t, azurite);
   await bench.archive(bench.lustre.create('dir/f', 'x'));
   bench.lustre.rename('dir', 'elsewhere');
-  await t.rejects(bench.archive(bench.lustre.create('dir', 'B')), { code: 'BLOB_IS_DIRECTORY', errno: 21 });
+  const fid = bench.lustre.create('dir', 'B');
+  t.match(await bench.archive(fid), { blob: /^dir\.lhsm-/, notes: [/stands for a directory that is gone/] });
+  t.equal((await bench.restore(fid)).content.toString(), 'B');
+  t.match(await bench.metadata('dir'), { hdi_isfolder: 'true' }, 'the stub stays, for what may be below it');
+});
+
+t.test('a remembered blob without a version is refused in words of its own', async (t) => {
+  const bench = await Bench.start(t, azurite);
+  await bench.put('p', 'of lemur');
+  const fid = bench.lustre.create('p', 'B');
+  bench.lustre.node(fid).xattrs.set('trusted.lhsm_uuid', Buffer.from('p'));
+  await t.rejects(bench.archive(fid), {
+    code: 'BLOB_NOT_OURS',
+    errno: 17,
+    message: /remembers the blob p, but not which version/,
+    hint: /trusted\.lhsm_etag/,
+  });
 });
 
 t.test('an owner that cannot be looked at stops the archive, and the blob stays', async (t) => {

@@ -1,17 +1,20 @@
 // Directory stubs: made once, shared, left alone, never in place of a file.
 import { chmodSync, mkdirSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import { pino } from 'pino';
 import t from 'tap';
 import { ParentStubs } from '../../../daemon/movers/parent-stubs.js';
 import { LhsmError } from '../../../native-bindings/errors.js';
 import { startAzurite } from '../../helpers/azurite.js';
 import { Bench } from './bench.js';
+import { startFaultyBench } from './faulty-bench.js';
 import type { ArchiveContainer } from '../../../daemon/blobs/archive-container.js';
 
 const azurite = await startAzurite();
 t.teardown(() => azurite.stop());
 
 const never = new AbortController().signal;
+const user = { fid: { seq: 1n, oid: 1, ver: 0 }, log: pino({ level: 'silent' }) };
 
 t.test('each directory above a file gets a stub with its owner, mode and time', async (t) => {
   const bench = await Bench.start(t, azurite, { prefix: 'p/' });
@@ -77,7 +80,7 @@ t.test('no more names are kept than allowed, the last used ones', async (t) => {
   const container = counting(() => Promise.resolve('"0x1"'));
   const stubs = new ParentStubs(container, 2);
   for (const name of ['a', 'b', 'a', 'c', 'a', 'b'])
-    await stubs.ensure(Buffer.from(`${name}/f`), bench.tools, never);
+    await stubs.ensure(Buffer.from(`${name}/f`), bench.tools, never, user);
   t.same(container.names, ['a', 'b', 'c', 'b']);
   t.equal(stubs.knownCount, 2);
 });
@@ -91,8 +94,8 @@ t.test('an archive that is aborted does not take its siblings with it', async (t
     reject ? Promise.resolve('"0x1"') : new Promise((_, no) => (reject = no)),
   );
   const stubs = new ParentStubs(container);
-  const first = stubs.ensure(Buffer.from('d/f'), bench.tools, abort.signal);
-  const second = stubs.ensure(Buffer.from('d/g'), bench.tools, never);
+  const first = stubs.ensure(Buffer.from('d/f'), bench.tools, abort.signal, user);
+  const second = stubs.ensure(Buffer.from('d/g'), bench.tools, never, user);
   while (!reject) await new Promise((resolve) => setImmediate(resolve));
   abort.abort();
   reject(new LhsmError('canceled', { code: 'ECANCELED', op: 'Put Blob' }));
@@ -107,24 +110,92 @@ t.test('a directory that is gone meanwhile gets no stub, and is asked about agai
   const container = counting(() => Promise.resolve('"0x1"'));
   const stubs = new ParentStubs(container);
   rmSync(join(bench.lustre.mount, 'd'), { recursive: true });
-  await stubs.ensure(Buffer.from('d/f'), bench.tools, never);
+  await stubs.ensure(Buffer.from('d/f'), bench.tools, never, user);
   t.same(container.names, []);
   mkdirSync(join(bench.lustre.mount, 'd'));
-  await stubs.ensure(Buffer.from('d/f'), bench.tools, never);
+  await stubs.ensure(Buffer.from('d/f'), bench.tools, never, user);
   t.same(container.names, ['d']);
 });
 
-t.test('a stub that cannot be made fails the archive', async (t) => {
+t.test('a container of no use fails the archive', async (t) => {
   const bench = await Bench.start(t, azurite);
   mkdirSync(join(bench.lustre.mount, 'd'));
-  const refused = new LhsmError('refused', { code: 'FORBIDDEN', op: 'Put Blob', errno: 13 });
-  const stubs = new ParentStubs(counting(() => Promise.reject(refused)));
-  await t.rejects(stubs.ensure(Buffer.from('d/f'), bench.tools, never), { code: 'FORBIDDEN' });
+  for (const code of ['UNREACHABLE', 'TOKEN_FAILED', 'CONTAINER_MISSING']) {
+    const failed = new LhsmError('failed', { code, op: 'Put Blob', retryable: code === 'UNREACHABLE' });
+    const stubs = new ParentStubs(counting(() => Promise.reject(failed)));
+    await t.rejects(stubs.ensure(Buffer.from('d/f'), bench.tools, never, user), { code });
+  }
+});
+
+const refused = { status: 403, code: 'AuthorizationPermissionMismatch' };
+for (const [what, fault] of [
+  ['forbidden', refused],
+  ['not supported', { status: 409, code: 'BlobOperationNotSupported' }],
+  ['refused for a reason that nobody foresaw', { status: 409, code: 'SomethingNew' }],
+] as const) {
+  t.test(`a stub that is ${what} does not cost the file its archive`, async (t) => {
+    const { bench, server } = await startFaultyBench(t);
+    server.inject('Put Blob', fault, 9, ({ name }) => name === 'd');
+    const notes = [/^no stub for the directory d: /];
+    t.match(await bench.archive(bench.lustre.create('d/f', 'content')), { blob: 'd/f', notes });
+    const tries = server.requests.filter(({ name }) => name === 'd').length;
+    t.match(await bench.archive(bench.lustre.create('d/g', 'content')), { blob: 'd/g', notes });
+    t.equal(
+      server.requests.filter(({ name }) => name === 'd').length,
+      tries,
+      'it is not tried for every file',
+    );
+    t.same([...server.blobs.keys()], ['d/f', 'd/g']);
+  });
+}
+
+for (const code of ['PathAlreadyExists', 'ResourceTypeMismatch', 'BlobOperationNotSupported']) {
+  t.test(`a directory that the service has already is enough (${code})`, async (t) => {
+    const { bench, server } = await startFaultyBench(t);
+    server.inject('Put Blob', { status: 409, code }, 1, ({ name }) => name === 'd');
+    // A directory of an account with a hierarchical namespace, told by its header alone.
+    server.put('d', Buffer.alloc(0));
+    server.inject(
+      'Head Blob',
+      { headers: { 'x-ms-resource-type': 'directory' } },
+      1,
+      ({ name }) => name === 'd',
+    );
+    t.match(await bench.archive(bench.lustre.create('d/f', 'content')), { blob: 'd/f', notes: undefined });
+    await bench.archive(bench.lustre.create('d/g', 'content'));
+    t.equal(server.requests.filter(({ name }) => name === 'd').length, 2, 'it is known now');
+  });
+}
+
+t.test(
+  "the blob of a file that is gone, where a directory is now, stays and is in nobody's way",
+  async (t) => {
+    const bench = await Bench.start(t, azurite);
+    await bench.archive(bench.lustre.create('d', 'a file'));
+    bench.lustre.unlink('d');
+    t.match(await bench.archive(bench.lustre.create('d/f', 'x')), {
+      blob: 'd/f',
+      notes: [/blob d of a file stays/],
+    });
+    t.equal(await bench.content('d'), 'a file');
+  },
+);
+
+t.test('the blob of a living file is in the way, but not in that of the file itself', async (t) => {
+  const bench = await Bench.start(t, azurite);
+  const fid = bench.lustre.create('d', 'a file');
+  await bench.archive(fid);
+  bench.lustre.rename('d', 'x');
+  const sibling = bench.lustre.create('d/g', 'x');
+  await t.rejects(bench.archive(sibling), { code: 'PARENT_IS_FILE', errno: 20 });
+  bench.lustre.rename('x', 'd/f');
+  t.match(await bench.archive(fid), { blob: 'd/f', notes: [/blob d of a file stays/] });
+  t.equal((await bench.archive(sibling)).blob, 'd/g', 'archived elsewhere, it has left the blob');
 });
 
 t.test('a file in the root has no parents', async (t) => {
   const bench = await Bench.start(t, azurite);
   const container = counting(() => Promise.resolve('"0x1"'));
-  await new ParentStubs(container).ensure(Buffer.from('f'), bench.tools, never);
+  await new ParentStubs(container).ensure(Buffer.from('f'), bench.tools, never, user);
   t.same(container.names, []);
 });
