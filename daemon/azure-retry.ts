@@ -4,35 +4,110 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { LhsmError } from '../native-bindings/errors.js';
 import { azureError, canceled, isThrottle, retryAfterMs } from './azure-errors.js';
+import { defaults } from './config/defaults.js';
 
 export interface RetryPolicy {
   /** Tries of one request, or of one stretch without progress, before it fails. */
   readonly maxTries: number;
+  /**
+   * The same for what passes by itself, UNREACHABLE and THROTTLED: an outage lasts longer than any number of tries worth
+   * having. Infinity leaves it to `retryForMs`; undefined is `maxTries`.
+   */
+  readonly maxPassingTries?: number;
+  /**
+   * How long what passes by itself is tried again without progress: of the request when nobody answers, of anybody at the
+   * gate when all are asked for patience.
+   */
+  readonly retryForMs?: number;
   /** The first pause is between half of this and this; each later one doubles. */
   readonly baseDelayMs: number;
   readonly maxDelayMs: number;
 }
 
-export const DEFAULT_RETRY_POLICY: RetryPolicy = { maxTries: 6, baseDelayMs: 500, maxDelayMs: 30_000 };
+export const DEFAULT_RETRY_POLICY: RetryPolicy = {
+  maxTries: defaults.transfer.max_tries,
+  retryForMs: defaults.transfer.retry_for_s * 1000,
+  baseDelayMs: 500,
+  maxDelayMs: 30_000,
+};
+
+export interface RetryOfConfig {
+  readonly maxTries?: number | undefined;
+  readonly retryForMs?: number | undefined;
+  readonly retryDelayMs?: number | undefined;
+}
+
+/**
+ * The policy that the configuration means: UNREACHABLE and THROTTLED are bounded by time. Who sets fewer tries than the
+ * default wants to know sooner, and gets both bounds; without `retryForMs` the tries bound everything.
+ */
+export function retryPolicyOf({ maxTries, retryForMs, retryDelayMs }: RetryOfConfig): RetryPolicy {
+  const tries = maxTries ?? defaults.transfer.max_tries;
+  const isPatient = retryForMs !== undefined && tries >= defaults.transfer.max_tries;
+  return {
+    ...DEFAULT_RETRY_POLICY,
+    maxTries: tries,
+    maxPassingTries: isPatient ? Infinity : tries,
+    ...(retryForMs === undefined ? {} : { retryForMs }),
+    ...(retryDelayMs === undefined ? {} : { baseDelayMs: retryDelayMs }),
+  };
+}
 
 /** The longest that a Retry-After may hold us: a heartbeat keeps the action alive meanwhile. */
 const MAX_RETRY_AFTER_MS = 120_000;
 
-/** A pause that all requests of one account share: who is throttled speaks for all. */
+/** The gate's first pause and its longest: short, for the service forgives within a second or two. */
+const GATE_MS = { first: 50, longest: 5000 };
+
+/** What each success takes off the gate's pause: some fifty of them halve it, one refusal doubles it. */
+const EASING = 1 / 64;
+
+/**
+ * A pause that all requests of one account share: who is throttled speaks for all. It is the gate's own, short and
+ * longer only as refusals go on; waiters leave one by one, or the next wave would be refused like the last.
+ */
 export class ThrottleGate {
   #openAt = 0;
+  #closedAt = -Infinity;
+  #pauseMs = 0;
+  #progressAt = -Infinity;
+
+  /** When something last got through. */
+  get progressAt(): number {
+    return this.#progressAt;
+  }
 
   /** Closes the gate for that long from now; never opens it earlier than it would. */
   close(ms: number): void {
-    this.#openAt = Math.max(this.#openAt, performance.now() + ms);
+    this.#closedAt = performance.now();
+    this.#openAt = Math.max(this.#openAt, this.#closedAt + ms);
   }
 
-  /** Waits until the gate is open. Rejects with ECANCELED when `signal` aborts. */
+  /**
+   * A request that began at `since` was refused, and asked for so much patience. Answers whether it is the first of its wave:
+   * the others say nothing new, and it is not their own failure either.
+   */
+  refused(since: number, askedMs: number): boolean {
+    const isFirst = this.#closedAt < since;
+    if (isFirst) this.#pauseMs = Math.min(GATE_MS.longest, Math.max(GATE_MS.first, this.#pauseMs * 2));
+    if (isFirst || askedMs > 0) this.close(Math.max(askedMs, isFirst ? this.#pauseMs : 0));
+    return isFirst;
+  }
+
+  /** A request got through. */
+  passed(): void {
+    this.#progressAt = performance.now();
+    this.#pauseMs *= 1 - EASING;
+  }
+
+  /** Waits until the gate is open, and its turn after that. Rejects with ECANCELED when `signal` aborts. */
   async pass(op: string, signal: AbortSignal): Promise<void> {
     for (;;) {
-      const waitMs = this.#openAt - performance.now();
+      const openAt = this.#openAt;
+      const waitMs = openAt - performance.now();
       if (waitMs <= 0) return;
-      await pause(waitMs, op, signal);
+      await pause(waitMs + Math.random() * this.#pauseMs, op, signal);
+      if (openAt === this.#openAt) return;
     }
   }
 }
@@ -88,7 +163,7 @@ export interface RetryOptions {
 }
 
 /**
- * Runs `attempt` until it succeeds, fails for good, or has failed `maxTries` times in a row. Rejects with LhsmError.
+ * Runs `attempt` until it succeeds, fails for good, or has used up the policy's patience. Rejects with LhsmError.
  */
 export async function withRetries<T>(
   options: RetryOptions,
@@ -96,6 +171,8 @@ export async function withRetries<T>(
 ): Promise<T> {
   const { policy, op, subject, signal, gate } = options;
   let failures = 0;
+  /** When the failures in a row began. */
+  let since: number | undefined;
   for (let number = 1; ; number += 1) {
     if (signal.aborted) throw canceled(op);
     await gate?.pass(op, signal);
@@ -106,20 +183,36 @@ export async function withRetries<T>(
         state.progress = true;
       },
     };
+    const began = performance.now();
     try {
-      return await attempt(at);
+      const value = await attempt(at);
+      gate?.passed();
+      return value;
     } catch (raw) {
       if (isAborted(signal)) throw canceled(op);
       const error = azureError(raw, op, subject);
-      failures = state.progress ? 1 : failures + 1;
+      if (state.progress) {
+        failures = 0;
+        since = undefined;
+        gate?.passed();
+      }
+      since ??= began;
       const throttled = isThrottle(raw);
-      if (throttled) options.onThrottle?.();
-      if (!error.retryable || failures >= policy.maxTries) throw error;
       const asked = Math.min(retryAfterMs(raw) ?? 0, MAX_RETRY_AFTER_MS);
-      const waitMs = Math.max(asked, backoffMs(policy, failures));
-      if (throttled) gate?.close(Math.max(asked, waitMs / 2));
+      if (throttled) options.onThrottle?.();
+      const isOwn = !throttled || gate === undefined || gate.refused(began, asked);
+      if (isOwn) failures += 1;
+      // While others get through, the service only asks for patience, and that is what time at the gate is.
+      const stuckSince = throttled ? Math.max(since, gate?.progressAt ?? since) : since;
+      if (!error.retryable || isOver(policy, error, failures, performance.now() - stuckSince)) throw error;
       options.onRetry?.(error);
-      await pause(waitMs, op, signal);
+      if (isOwn) await pause(Math.max(asked, backoffMs(policy, failures)), op, signal);
     }
   }
+}
+
+function isOver(policy: RetryPolicy, error: LhsmError, failures: number, stuckMs: number): boolean {
+  if (error.code !== 'UNREACHABLE' && error.code !== 'THROTTLED') return failures >= policy.maxTries;
+  const { maxPassingTries = policy.maxTries, retryForMs = Infinity } = policy;
+  return failures >= maxPassingTries || stuckMs >= retryForMs;
 }

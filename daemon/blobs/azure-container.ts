@@ -3,13 +3,7 @@
 import type { ContainerClient } from '@azure/storage-blob';
 import { LhsmError } from '../../native-bindings/errors.js';
 import { AzureClients, type AzureClientOptions } from '../azure-client.js';
-import {
-  DEFAULT_RETRY_POLICY,
-  ThrottleGate,
-  withRetries,
-  type Attempt,
-  type RetryPolicy,
-} from '../azure-retry.js';
+import { ThrottleGate, retryPolicyOf, withRetries, type Attempt, type RetryPolicy } from '../azure-retry.js';
 import type { BlobAuth, BlobHeaders, BlobLocation, ExpectedVersion } from '../blob.js';
 import { blobHeaders, type BlobAnswer } from '../blob-headers.js';
 import type { ArchiveConfig } from '../config/config.js';
@@ -22,6 +16,8 @@ export interface ContainerOptions
   extends Pick<AzureClientOptions, 'caFile'>, Pick<CredentialOptions, 'env' | 'onBadRotation'> {
   /** Tries of one request before it fails. */
   readonly maxTries?: number;
+  /** How long UNREACHABLE and THROTTLED are tried again; see `retryPolicyOf`. */
+  readonly retryForMs?: number;
   /** A request without an answer for that long is tried again. */
   readonly stallTimeoutMs?: number;
   readonly retryDelayMs?: number;
@@ -77,11 +73,7 @@ export class AzureContainer implements ArchiveContainer {
     this.prefix = config.prefix;
     this.naming = config.naming;
     this.#options = options;
-    this.#policy = {
-      ...DEFAULT_RETRY_POLICY,
-      ...(options.maxTries === undefined ? {} : { maxTries: options.maxTries }),
-      ...(options.retryDelayMs === undefined ? {} : { baseDelayMs: options.retryDelayMs }),
-    };
+    this.#policy = retryPolicyOf(options);
     this.#clients = new AzureClients({
       caFile: options.caFile,
       socketTimeoutMs: options.stallTimeoutMs ?? DEFAULT_STALL_TIMEOUT_MS,

@@ -10,12 +10,14 @@ export interface ContainerAddress {
   readonly account: string | undefined;
 }
 
-function invalid(what: string): LhsmError {
+const HINT = 'Write container = "https://<account>.blob.core.windows.net/<container>".';
+
+function invalid(what: string, hint = HINT): LhsmError {
   return new LhsmError(`The container ${what}.`, {
     code: 'CONTAINER_INVALID',
     op: 'config',
     errno: 22,
-    hint: 'Write container = "https://<account>.blob.core.windows.net/<container>".',
+    hint,
   });
 }
 
@@ -33,14 +35,28 @@ export function containerAddress(container: string, serviceUrl?: string): Contai
   if (url.search !== '') throw invalid('has a query in its URL: a SAS belongs into the file of a credential');
   if (url.username !== '' || url.password !== '') throw invalid('has a password in its URL');
   const path = url.pathname.split('/').filter((part) => part !== '');
+  if (path.length > mostSegments(url)) {
+    throw invalid(
+      'has more than a container in its URL',
+      'Folders within the container go into prefix = "…".',
+    );
+  }
   const name = path.at(-1);
   if (name === undefined || !isContainerName(name))
     throw invalid(`"${name ?? ''}" is not a container's name`);
   return { url: `${url.origin}/${path.join('/')}`, container: name, account: accountOf(url, path) };
 }
 
+/** Hosts that show the account; with zones it is `<account>.z01.blob.…`. */
+const accountHost = /^([a-z0-9]{3,24}?)(?:-secondary)?\.(?:z\d+\.)?blob\./;
+
+/** Most segments of a container's URL: the container, behind the account where the host does not show that. */
+export function mostSegments(url: URL): number {
+  return accountHost.test(url.hostname) ? 1 : 2;
+}
+
 /** From `<account>.blob.…`, or from the first segment where there are two, as emulators have it. */
 function accountOf(url: URL, path: readonly string[]): string | undefined {
   if (path.length > 1) return path[0];
-  return /^([a-z0-9]{3,24})(?:-secondary)?\.blob\./.exec(url.hostname)?.[1];
+  return accountHost.exec(url.hostname)?.[1];
 }

@@ -1,6 +1,8 @@
 // What no single key can say: checks of keys against each other. load.ts calls them on whatever parts of the
 // configuration are well-formed, so that everything wrong is said at once.
+import { defaults } from './defaults.js';
 import type { Problem } from './problems.js';
+import { mostSegments } from '../blobs/container-url.js';
 import type { FileArchive, FileConfig } from './schema.js';
 
 /** The parts that are well-formed; archives keep their position in the file. */
@@ -44,8 +46,15 @@ export function containerProblem(archive: FileArchive): Omit<Problem, 'path'> | 
   if (url.protocol !== 'https:' && !(url.protocol === 'http:' && loopback.test(url.hostname))) {
     return { message: 'is not an https URL', hint: 'http is taken for a loopback address only (Azurite).' };
   }
-  const name = url.pathname.split('/').filter(Boolean).at(-1);
+  const path = url.pathname.split('/').filter(Boolean);
+  const name = path.at(-1);
   if (name === undefined) return { message: 'names no container', hint: 'Add /<container> to the URL.' };
+  if (path.length > mostSegments(url)) {
+    return {
+      message: 'holds more than account and container',
+      hint: 'Folders within the container go into prefix = "…".',
+    };
+  }
   return containerName.test(name) ? undefined : badName(name);
 }
 
@@ -61,6 +70,8 @@ function prefixProblem(prefix: string): string | undefined {
   if (names.some((name) => name === '' || name === '.' || name === '..')) {
     return 'has an empty, `.` or `..` part';
   }
+  if (names.some((name) => name.endsWith('.'))) return 'has a part that ends in a dot, which Azure drops';
+  if (prefix.includes('\\')) return 'has a backslash, which Azure takes for a slash';
   // eslint-disable-next-line no-control-regex -- control characters are what this is about
   return /[\u0000-\u001f\u007f]/.test(prefix) ? 'has a control character' : undefined;
 }
@@ -147,6 +158,18 @@ export function* crossProblems({ config, archives }: Parts): Iterable<Problem> {
       path: ['hsm', 'restore_first_progress_s'],
       message: `hsm.restore_first_progress_s (${hsm.restore_first_progress_s}) must be below hsm.active_request_timeout_s (${hsm.active_request_timeout_s})`,
       hint: 'Otherwise the coordinator would give every long restore up.',
+    };
+  }
+  if (
+    hsm &&
+    transfer &&
+    transfer.retry_for_s !== defaults.transfer.retry_for_s &&
+    transfer.retry_for_s >= hsm.active_request_timeout_s
+  ) {
+    yield {
+      path: ['transfer', 'retry_for_s'],
+      message: `transfer.retry_for_s (${transfer.retry_for_s}) must be below hsm.active_request_timeout_s (${hsm.active_request_timeout_s})`,
+      hint: 'Otherwise the coordinator would give an action up before the daemon does.',
     };
   }
   if (transfer) {

@@ -81,6 +81,8 @@ export interface Config {
     readonly caFile: string | undefined;
     /** Tries of one request before the action fails. */
     readonly maxTries: number;
+    /** How long UNREACHABLE and THROTTLED are tried again. */
+    readonly retryForMs: number;
     /** A request without a byte for that long is tried again. */
     readonly stallTimeoutMs: number;
   };

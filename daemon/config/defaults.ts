@@ -17,6 +17,7 @@ export const defaults = {
     ranges_per_file: 4,
     max_buffer_mib: 128,
     max_tries: 8,
+    retry_for_s: 300,
     stall_timeout_s: 30,
   },
   shutdown: { grace_s: 60 },

@@ -262,8 +262,16 @@ export const configSchema = z
           .default(defaults.transfer.max_tries)
           .meta(
             fixed(
-              'Tries of one request before its action fails. The coordinator does not try again by itself, so ' +
-                'be patient here.',
+              'Tries of one request before its action fails. A service that does not answer, or asks for patience, ' +
+                'is tried for `retry_for_s` instead, unless this is below its default: then both count.',
+            ),
+          ),
+        retry_for_s: seconds
+          .default(defaults.transfer.retry_for_s)
+          .meta(
+            fixed(
+              'How long a service that does not answer, or only asks for patience, is tried again. The coordinator ' +
+                'does not try again by itself, so be patient here; at most half of `hsm.active_request_timeout_s` counts.',
             ),
           ),
         stall_timeout_s: seconds

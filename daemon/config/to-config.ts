@@ -79,6 +79,8 @@ export function toConfig(file: FileConfig, credentialsDir: string | undefined): 
       maxBufferBytes: Math.round(transfer.max_buffer_mib * MIB),
       caFile: transfer.ca_file,
       maxTries: transfer.max_tries,
+      // However short the coordinator's patience is: its own error is to reach it in time.
+      retryForMs: Math.round(Math.min(transfer.retry_for_s, file.hsm.active_request_timeout_s / 2) * 1000),
       stallTimeoutMs: Math.round(transfer.stall_timeout_s * 1000),
     },
     shutdown: { graceMs: Math.round(file.shutdown.grace_s * 1000) },
@@ -154,6 +156,7 @@ export function describeConfig(config: Config): Record<string, unknown> {
       max_buffer_mib: transfer.maxBufferBytes / MIB,
       ...(transfer.caFile !== undefined && { ca_file: transfer.caFile }),
       max_tries: transfer.maxTries,
+      retry_for_s: transfer.retryForMs / 1000,
       stall_timeout_s: transfer.stallTimeoutMs / 1000,
     },
     shutdown: { grace_s: config.shutdown.graceMs / 1000 },

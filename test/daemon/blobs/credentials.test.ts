@@ -197,6 +197,13 @@ t.test('container addresses', (t) => {
   });
   t.match(containerAddress('copies', 'http://h:1/a'), { url: 'http://h:1/a/copies', container: 'copies' });
   t.match(containerAddress('https://storage.example.org/copies'), { account: undefined });
+  t.match(containerAddress('https://acct.z01.blob.storage.azure.net/copies'), { account: 'acct' });
+  for (const tooLong of [
+    'https://acct.blob.core.windows.net/copies/folder',
+    'http://127.0.0.1:10000/devstoreaccount1/copies/folder',
+  ]) {
+    t.throws(() => containerAddress(tooLong), { code: 'CONTAINER_INVALID', hint: /prefix/ }, tooLong);
+  }
   for (const bad of [
     'copies',
     'https://acct.blob.core.windows.net',

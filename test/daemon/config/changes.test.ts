@@ -33,6 +33,7 @@ const others: Readonly<Record<string, string>> = {
   'transfer.max_buffer_mib': '300',
   'transfer.ca_file': '/ca.pem',
   'transfer.max_tries': '3',
+  'transfer.retry_for_s': '60',
   'transfer.stall_timeout_s': '3',
   'shutdown.grace_s': '0',
 };

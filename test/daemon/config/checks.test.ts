@@ -13,6 +13,10 @@ t.test('keys that contradict each other', (t) => {
     ['[scheduler]\nmax_actions = 16', /restore_reserved \(16\) must be below scheduler\.max_actions \(16\)/],
     ['[hsm]\nheartbeat_s = 1800', /heartbeat_s \(1800\) must be below half of hsm\.active_request_timeout_s/],
     ['[hsm]\nrestore_first_progress_s = 3600', /restore_first_progress_s \(3600\) must be below/],
+    [
+      '[transfer]\nretry_for_s = 3600',
+      /retry_for_s \(3600\) must be below hsm\.active_request_timeout_s \(3600\)/,
+    ],
     ['[transfer]\nmax_buffer_mib = 31', /max_buffer_mib \(31\) must be at least .* \(32\)/],
     ['[transfer]\nput_blob_max_mib = 300', /put_blob_max_mib \(300\) must not exceed/],
     ['[http]\nlisten = "9464"', /http\.listen is not host:port/],
@@ -30,6 +34,34 @@ t.test('keys that contradict each other', (t) => {
     );
   }
   t.equal(parse(`state_dir = "/mnt/lustre2"\n${MINIMAL}`).stateDir, '/mnt/lustre2');
+  t.end();
+});
+
+t.test('the patience of transfers fits that of the coordinator', (t) => {
+  const short = '[hsm]\nactive_request_timeout_s = 100\nheartbeat_s = 1\nrestore_first_progress_s = 2\n';
+  t.equal(parse(`${MINIMAL}${short}`).transfer.retryForMs, 50_000);
+  t.end();
+});
+
+t.test('containers and prefixes', (t) => {
+  const one = (container: string, more = ''): string => `mount = "/m"\n${archive(1, container, more)}`;
+  t.match(
+    messageOf(() => parse(one(`${blob}/copies/folder`))),
+    /container holds more than account and container/,
+  );
+  t.match(
+    messageOf(() => parse(one('https://localhost:10000/account/copies/folder'))),
+    /holds more than/,
+  );
+  t.doesNotThrow(() => parse(one('https://localhost:10000/account/copies')));
+  t.match(
+    messageOf(() => parse(one(`${blob}/copies`, 'prefix = "a./b"'))),
+    /ends in a dot/,
+  );
+  t.match(
+    messageOf(() => parse(one(`${blob}/copies`, "prefix = 'a\\b'"))),
+    /backslash/,
+  );
   t.end();
 });
 

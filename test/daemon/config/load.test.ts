@@ -36,6 +36,7 @@ t.test('a minimal file is completed with the defaults, in the units of the progr
       maxBufferBytes: 128 * 2 ** 20,
       caFile: undefined,
       maxTries: 8,
+      retryForMs: 300_000,
       stallTimeoutMs: 30_000,
     },
     shutdown: { graceMs: 60_000 },
