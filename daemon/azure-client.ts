@@ -5,7 +5,7 @@ import { Agent as HttpAgent } from 'node:http';
 import { Agent as HttpsAgent, type AgentOptions } from 'node:https';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { rootCertificates } from 'node:tls';
+import tls from 'node:tls';
 import {
   AnonymousCredential,
   BlockBlobClient,
@@ -49,8 +49,23 @@ export function loadCaFile(path: string): string[] {
   if (!text.includes('-----BEGIN CERTIFICATE-----')) {
     throw new LhsmError(`The CA file ${path} holds no certificate.`, { code: 'EINVAL', op: 'read', ...mend });
   }
-  // `ca` replaces Node's own list, so that has to be said as well.
-  return [...rootCertificates, text];
+  // `ca` replaces what Node would trust, so that has to be said as well.
+  return [...usualCertificates(), text];
+}
+
+/** What Node trusts by itself: its own list, or the system's where it is told so, and NODE_EXTRA_CA_CERTS. */
+function usualCertificates(): readonly string[] {
+  // Since Node 22.15; the version that types are for is older.
+  const { getCACertificates } = tls as { getCACertificates?: (type: 'default') => string[] };
+  if (getCACertificates) return getCACertificates('default');
+  const extra = process.env['NODE_EXTRA_CA_CERTS'];
+  if (extra === undefined || extra === '') return tls.rootCertificates;
+  try {
+    return [...tls.rootCertificates, readFileSync(extra, 'utf8')];
+  } catch {
+    // Node itself has warned of it at its start, and goes on without.
+    return tls.rootCertificates;
+  }
 }
 
 /** Destroys the socket with ETIMEDOUT once nothing has moved on it for its timeout, written bytes included. */

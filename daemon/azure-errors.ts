@@ -31,6 +31,30 @@ export function serviceCode(error: unknown): string | undefined {
   return typeof code === 'string' ? code : undefined;
 }
 
+/** A 404 that does not say what is missing, as answers to HEAD are that have lost a header on their way. */
+export function isNamelessMissing(error: unknown): boolean {
+  return httpStatus(error) === 404 && serviceCode(error) === undefined;
+}
+
+/** The service's error code in an answer's body. */
+export function codeInBody(error: unknown): string | undefined {
+  const body = (error as { readonly response?: { readonly bodyAsText?: string | null } }).response
+    ?.bodyAsText;
+  return /<Code>(\w+)<\/Code>/.exec(body ?? '')?.[1];
+}
+
+/** Whether the answer carries a header that only a blob service sets. */
+export function isOfService(error: unknown): boolean {
+  const headers = (error as ServiceError).response?.headers;
+  return ['x-ms-request-id', 'x-ms-version'].some((name) => headers?.get(name) !== undefined);
+}
+
+/** The error with the service's code put in. */
+export function withCode(error: unknown, code: string): Error {
+  const { message } = error as Error;
+  return Object.assign(new Error(message), { name: 'RestError', statusCode: httpStatus(error), code });
+}
+
 /** The HTTP status that the error came with. */
 export function httpStatus(error: unknown): number | undefined {
   if (!(error instanceof Error)) return undefined;

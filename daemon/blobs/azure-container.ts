@@ -1,10 +1,19 @@
 // The archive container over the SDK: properties, empty blobs, deletion, a probe. The agent makes one for each
 // archive; movers and jobs call it.
 import type { ContainerClient } from '@azure/storage-blob';
+import type { Readable } from 'node:stream';
 import { LhsmError } from '../../native-bindings/errors.js';
 import { AzureClients, type AzureClientOptions } from '../azure-client.js';
 import { ThrottleGate, retryPolicyOf, withRetries, type Attempt, type RetryPolicy } from '../azure-retry.js';
 import type { BlobAuth, BlobHeaders, BlobLocation, ExpectedVersion } from '../blob.js';
+import {
+  codeInBody,
+  httpStatus,
+  isNamelessMissing,
+  isOfService,
+  serviceCode,
+  withCode,
+} from '../azure-errors.js';
 import { blobHeaders, type BlobAnswer } from '../blob-headers.js';
 import type { ArchiveConfig } from '../config/config.js';
 import type { ArchiveContainer } from './archive-container.js';
@@ -92,7 +101,9 @@ export class AzureContainer implements ArchiveContainer {
   async properties(name: string, signal: AbortSignal): Promise<BlobHeaders | undefined> {
     try {
       return await this.#try('Get Blob Properties', name, signal, async () => {
-        const answer = await this.#blob(name).getProperties({ abortSignal: signal });
+        const answer = await this.#blob(name)
+          .getProperties({ abortSignal: signal })
+          .catch((error: unknown) => this.#nameMissing(error, name, signal));
         return withDirectory(blobHeaders(answer, answer.contentLength ?? 0), answer);
       });
     } catch (error) {
@@ -167,6 +178,25 @@ export class AzureContainer implements ArchiveContainer {
   /** Closes idle connections, and those in use. */
   close(): void {
     this.#clients.close();
+  }
+
+  /**
+   * Not every proxy or emulator passes the header on that says what is missing, and a HEAD has no body that could say
+   * it. A GET has. Throws the error with the code; as it was when nothing shows that a blob service has answered.
+   */
+  async #nameMissing(error: unknown, name: string, signal: AbortSignal): Promise<never> {
+    if (!isNamelessMissing(error)) throw error;
+    let said: unknown = error;
+    try {
+      const answer = await this.#blob(name).download(0, 1, { abortSignal: signal });
+      (answer.readableStreamBody as Readable | undefined)?.destroy();
+    } catch (second) {
+      said = second;
+    }
+    if (httpStatus(said) !== 404) throw said;
+    const code = serviceCode(said) ?? codeInBody(said);
+    if (code !== undefined) throw withCode(error, code);
+    throw isOfService(error) || isOfService(said) ? withCode(error, 'BlobNotFound') : error;
   }
 
   #blob(name: string): ReturnType<AzureClients['blob']> {

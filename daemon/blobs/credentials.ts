@@ -115,7 +115,16 @@ function checkSas(path: string, secret: Secret): Secret {
   if (/^https?:/i.test(query)) throw wrong('holds a URL where a SAS belongs');
   const fields = new URLSearchParams(query);
   if (!fields.has('sig') || !fields.has('sv')) throw wrong('holds no SAS');
-  return new Secret(query);
+  return new Secret(query.replace(/(?<=(?:^|&)sig=)[^&]*/, encoded));
+}
+
+/** A signature as a query wants it: tools print it as plain base64, too, whose `+` would be read as a blank. */
+function encoded(signature: string): string {
+  try {
+    return encodeURIComponent(decodeURIComponent(signature));
+  } catch {
+    return signature;
+  }
 }
 
 function sharedKey(path: string, account: string, key: string): BlobAuth {

@@ -142,6 +142,18 @@ t.test('no signature, key or token gets through, by whatever way it is printed',
     `{"access_token":"${JWT}","client_secret":"hunter2"}`,
     `client_secret=hunter2&grant_type=x`,
     `token ${JWT}`,
+    '(sig=hunter2)',
+    '>sig=hunter2<',
+    "sig='hunter2'",
+    'SIG=hunter2',
+    '{"sig":"hunter2"}',
+    '{\\"sig\\":\\"hunter2\\"}',
+    'https%3A%2F%2Fa%3Fsv%3D1%2526sig%253Dhunter2',
+    '{"access_token":"hunter2"}',
+    'Signature=hunter2',
+    'client-secret: hunter2',
+    'x-ms-client-secret: "hunter2"',
+    "The MAC signature found in the HTTP request 'hunter2ab+/==' is not the same as any computed signature.",
   ];
   for (const text of texts) {
     const clean = plainText(text);

@@ -87,11 +87,38 @@ t.test('lost answers: what was done is not taken for the work of others', async 
 t.test('a missing container and an answer of something else are no missing blob', async (t) => {
   const { server, container } = await open(t);
   server.inject('Head Blob', { status: 404 });
+  server.inject('Get Blob', { status: 404 });
   await t.rejects(container.properties('a', never), { code: 'BAD_ANSWER', errno: 5 });
   server.containerMissing = true;
   await t.rejects(container.properties('a', never), { code: 'CONTAINER_MISSING' });
   await t.rejects(container.probe(never), { code: 'CONTAINER_MISSING' });
   await t.rejects(container.delete('a', undefined, never), { code: 'CONTAINER_MISSING' });
+});
+
+t.test('a service whose answers to HEAD have lost their code is asked again', async (t) => {
+  const { server, container } = await open(t);
+  const nameless = { status: 404 };
+  server.inject('Head Blob', nameless);
+  t.equal(await container.properties('a', never), undefined);
+  t.equal(server.count('Get Blob'), 1);
+  // The code in the body alone.
+  server.inject('Head Blob', nameless);
+  server.inject('Get Blob', {
+    status: 404,
+    code: 'ContainerNotFound',
+    headers: { 'x-ms-error-code': undefined },
+  });
+  await t.rejects(container.properties('a', never), { code: 'CONTAINER_MISSING' });
+  // None at all, but a header of the service's.
+  for (const header of ['x-ms-request-id', 'x-ms-version']) {
+    server.inject('Head Blob', { status: 404, headers: { [header]: '1' } });
+    server.inject('Get Blob', nameless);
+    t.equal(await container.properties('a', never), undefined, header);
+  }
+  // There is a blob: then the first answer was nobody's.
+  server.put('a', Buffer.from('there'));
+  server.inject('Head Blob', nameless);
+  await t.rejects(container.properties('a', never), { code: 'BAD_ANSWER' });
 });
 
 t.test('a refusal names what to look at', async (t) => {

@@ -138,6 +138,19 @@ t.test('relative names are systemd credentials', (t) => {
   t.end();
 });
 
+t.test('a signature that is not encoded is, and one that is stays as it is', (t) => {
+  for (const [signature, expected] of [
+    ['ab+cd/ef=', 'ab%2Bcd%2Fef%3D'],
+    ['ab%2Bcd%2fef%3d', 'ab%2Bcd%2Fef%3D'],
+    ['ab%2Bcd/ef=', 'ab%2Bcd%2Fef%3D'],
+    ['100%', '100%'],
+  ]) {
+    const { auth } = withFile(t, `sv=2025-01-05&sig=${signature ?? ''}&sp=r`, sas);
+    t.equal(auth.kind === 'sas' ? auth.query() : '', `sv=2025-01-05&sig=${expected ?? ''}&sp=r`);
+  }
+  t.end();
+});
+
 t.test('a SAS that rotates is read again; a bad one leaves the last good one', (t) => {
   const dir = folder(t);
   const file = join(dir, 'sas');
