@@ -282,6 +282,8 @@ export class Agent implements AgentControl {
         await registration.unregister('shutdown').catch((error: unknown) => {
           this.#log.error({ err: error }, 'not unregistered; the MDT drops the agent when the process ends');
         });
+        this.#giveUp.abort();
+        await receiver.settled();
       }
     }
     await this.#takeDown();

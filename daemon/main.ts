@@ -1,4 +1,5 @@
 // The daemon: flags → configuration → agent → signals. lhsm-azblobd.cts loads it.
+import { writeFileSync } from 'node:fs';
 import { describeError, LhsmError } from '../native-bindings/errors.js';
 import { Agent } from './agent.js';
 import { check } from './check.js';
@@ -19,6 +20,8 @@ async function run(flags: DaemonFlags): Promise<number> {
     return (await check(config, (line) => process.stdout.write(`${line}\n`))) ? EXIT.ok : EXIT.failed;
 
   process.title = `lhsm-azblobd ${config.mount}`;
+  // The title's first 15 characters have become the name that `pgrep -x` and `pkill -x` compare: without the mount.
+  writeFileSync('/proc/self/comm', 'lhsm-azblobd');
   const log = createLogger(config.log);
   const agent = new Agent(config, { log, loadConfig: load });
   let stops = 0;

@@ -152,7 +152,7 @@ export class Registration {
     const copytool = this.#copytool;
     if (!copytool) return;
     try {
-      await copytool.unregister();
+      for (const list of await copytool.unregister()) this.#options.receiver.accept(list);
     } catch (error) {
       if (!(error instanceof LhsmError)) throw error;
       log.warn(

@@ -173,7 +173,12 @@ class LlapiCopytool implements Copytool {
         const [pipe = 0] = await this.#libc.poll(this.#pollFrame, [this.#fd, this.#wakeRead]);
         // Older libraries answer EAGAIN at the end of the pipe, too: without this, a loop that never waits.
         if ((pipe & linux.POLLIN) === 0 && (pipe & linux.POLLHUP) !== 0) {
-          throw callError('poll', `the pipe of ${this.#mount}`, EPIPE, 'The kernel has dropped the registration.');
+          throw callError(
+            'poll',
+            `the pipe of ${this.#mount}`,
+            EPIPE,
+            'The kernel has dropped the registration.',
+          );
         }
         this.#emptyWakePipe();
       }
@@ -249,7 +254,7 @@ class LlapiCopytool implements Copytool {
     }
   }
 
-  async unregister(): Promise<void> {
+  async unregister(): Promise<ActionList[]> {
     const handle = this.#live();
     if (this.#actions > 0) {
       throw new Error(`${this.#actions} actions still use the registration: end them first`);
@@ -264,15 +269,29 @@ class LlapiCopytool implements Copytool {
     await stopping;
     this.#handle = undefined;
     try {
-      const rc = await callPool().run(async (frame) => {
+      return await callPool().run(async (frame) => {
         const cell = frame.alloc(POINTER_BYTES);
         cell.bytes.writeBigUInt64LE(handle);
-        return frame.int(this.#fn.llapi_hsm_copytool_unregister, cell);
+        // The last look: what is in the pipe when it closes stays STARTED at the MDT, and nobody knows of it.
+        const last = this.#rest(handle);
+        const rc = await frame.int(this.#fn.llapi_hsm_copytool_unregister, cell);
+        if (rc < 0) throw callError('llapi_hsm_copytool_unregister', this.#mount, -rc);
+        return last;
       });
-      if (rc < 0) throw callError('llapi_hsm_copytool_unregister', this.#mount, -rc);
     } finally {
       this.#closeWakePipe();
     }
+  }
+
+  /** Everything the pipe holds; a pipe that gives an error holds nothing more. */
+  #rest(handle: bigint): ActionList[] {
+    const lists: ActionList[] = [];
+    try {
+      for (let list = this.#recv(handle); list; list = this.#recv(handle)) lists.push(list);
+    } catch {
+      // The registration ends either way.
+    }
+    return lists;
   }
 
   #emptyWakePipe(): void {

@@ -72,8 +72,8 @@ export interface Copytool {
   receive(signal: AbortSignal): Promise<ActionList[]>;
   /** `item` is ActionItem.raw, or the same bytes from the journal. */
   begin(item: Buffer, options?: BeginOptions): Promise<CopyAction>;
-  /** Ends the registration. No receive may be pending: abort it first. */
-  unregister(): Promise<void>;
+  /** Ends the registration, and a pending receive. Answers what arrived until the last moment. */
+  unregister(): Promise<ActionList[]>;
 }
 
 /** A file's HSM state (struct hsm_user_state). `states` holds HsmStateFlag bits. */

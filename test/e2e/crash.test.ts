@@ -1,6 +1,6 @@
 // kill -9 of the daemon with everything in flight: the next process finishes it all, and nobody notices but by waiting.
-import { readdirSync, readFileSync } from 'node:fs';
-import { watch } from 'node:fs/promises';
+import { once } from 'node:events';
+import { readdirSync, readFileSync, watch } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { Daemon } from '../helpers/daemon.js';
@@ -16,14 +16,21 @@ async function statuses(site: Site): Promise<Map<string, number>> {
   return counts;
 }
 
-/** Resolves when the daemon's journal holds this text. */
-async function journalSays(daemon: Daemon, text: string): Promise<void> {
-  const [folder = ''] = readdirSync(join(daemon.dir, 'state'));
-  const file = join(daemon.dir, 'state', folder, 'journal');
-  const changes = watch(file);
-  if (readFileSync(file, 'utf8').includes(text)) return;
-  for await (const change of changes) {
-    if (change.eventType === 'change' && readFileSync(file, 'utf8').includes(text)) return;
+/** Resolves when the journals of these daemons together hold so many lines of a kind (`r`eceived, `p`rogressed). */
+async function journaled(daemons: readonly Daemon[], kind: string, lines: number): Promise<void> {
+  const files = daemons.map(({ dir }) => {
+    const [folder = ''] = readdirSync(join(dir, 'state'));
+    return join(dir, 'state', folder, 'journal');
+  });
+  const enough = (): boolean =>
+    files
+      .map((file) => readFileSync(file, 'utf8').split(`"t":"${kind}"`).length - 1)
+      .reduce((a, n) => a + n) >= lines;
+  const watchers = files.map((file) => watch(file));
+  try {
+    while (!enough()) await Promise.race(watchers.map((watcher) => once(watcher, 'change')));
+  } finally {
+    for (const watcher of watchers) watcher.close();
   }
 }
 
@@ -47,6 +54,8 @@ t.test('kill -9 in the middle of 500 actions, readers blocked on 50 restores', a
   await site.lfs('hsm_archive', ...fresh.map((each) => site.path(each)));
   await site.gate.held(20);
   await site.sim.wait(`started==${RESTORES + ARCHIVES}`);
+  // What the dead process has not even read is beyond it: the coordinator times it out.
+  await journaled([first], 'r', RESTORES + RESTORES + ARCHIVES);
   await first.kill();
   t.equal(
     (await statuses(site)).get('STARTED'),
@@ -95,7 +104,7 @@ t.test(
     await site.hsm('release', site.path('file'));
     site.gate.hold();
     const reader = site.read('file').catch((error: unknown) => error);
-    await journalSays(first, '"t":"p"');
+    await journaled([first], 'p', 1);
     await first.kill();
     site.gate.open();
     const second = await Daemon.start({ ...site.settings(), dir: first.dir });
@@ -106,6 +115,25 @@ t.test(
     t.equal((await statuses(site)).get('STARTED') ?? 0, 0);
   },
 );
+
+t.test('a remove left by a dead process and given up by the MDT meanwhile deletes nothing', async (t) => {
+  const site = await Site.start({ tunables: { 'hsm.active_request_timeout': '1' } });
+  t.teardown(() => site.stop());
+  const first = await Daemon.start(site.settings());
+  const bytes = site.write('file', 1000);
+  await site.hsm('archive', site.path('file'));
+  site.gate.hold();
+  await site.lfs('hsm_remove', site.path('file'));
+  await site.gate.held(1);
+  await first.kill();
+  // The coordinator times the request out: the file stays archived, its copy is wanted again.
+  await site.drained();
+  site.gate.open();
+  const second = await Daemon.start({ ...site.settings(), dir: first.dir });
+  t.teardown(() => second.stop());
+  await site.hsm('release', site.path('file'));
+  t.ok((await site.read('file')).equals(bytes));
+});
 
 t.test('two daemons share 2,000 actions; one is killed and comes back; all finish', async (t) => {
   const site = await Site.start({ nodes: 2, tunables: { 'hsm.max_requests': '2000' } });
@@ -118,6 +146,7 @@ t.test('two daemons share 2,000 actions; one is killed and comes back; all finis
   await site.lfs('hsm_archive', ...names.map((each) => site.path(each)));
   await site.gate.held(20);
   await site.sim.wait('started==2000');
+  await journaled([one, two], 'r', 2000);
   await two.kill();
   site.gate.open();
   const again = await Daemon.start({ ...site.settings(1), dir: two.dir });
@@ -125,6 +154,7 @@ t.test('two daemons share 2,000 actions; one is killed and comes back; all finis
   await site.drained();
   const states = await site.lfs('hsm_state', ...names.map((each) => site.path(each)));
   t.equal(states.match(/\(0x00000009\) exists archived/g)?.length, 2000);
+  await Promise.all([one.stop(), again.stop()]);
   const done = (daemon: Daemon): number => daemon.lines.filter((line) => line.msg === 'archive done').length;
   t.equal(done(one) + done(again) + done(two), 2000, 'each was done once');
   t.ok(done(one) > 500 && done(again) > 500, `shared: ${done(one)} and ${done(again)}`);

@@ -76,7 +76,9 @@ t.test(
 );
 
 t.test('SIGTERM: what the coordinator sends again meanwhile is left to the next process', async (t) => {
-  const site = await startSite(t, { more: grace(0.2), tunables: { 'hsm.policy': '-NRA' } });
+  // Rounds of 20 ms, the tests' default, would find the moment between the last look into the pipe and its end.
+  const tunables = { 'hsm.policy': '-NRA', 'hsm.loop_period': '0.3' };
+  const site = await startSite(t, { more: grace(0.2), tunables });
   const first = await Daemon.start(site.settings());
   const names = Array.from({ length: 100 }, (_, n) => `file-${n}`);
   for (const name of names) site.write(name, 10_000);
@@ -104,6 +106,28 @@ t.test('a second signal ends at once', async (t) => {
   daemon.signal('SIGTERM');
   t.same(await daemon.exit(), { code: 0, signal: null });
   t.equal((await site.sim.counters())['started'], 0);
+});
+
+t.test('SIGTERM while it waits for the coordinator ends it', async (t) => {
+  const site = await startSite(t);
+  await site.sim.setParam('hsm_control', 'shutdown');
+  const daemon = Daemon.spawn(site.settings());
+  t.teardown(() => daemon.stop());
+  await daemon.log((line) => line.msg.startsWith('cannot register yet'));
+  daemon.signal('SIGTERM');
+  t.same(await daemon.exit(), { code: 0, signal: null });
+});
+
+t.test('SIGTERM while the registration is under way ends it, and takes nothing up', async (t) => {
+  const site = await startSite(t);
+  await site.sim.fault('register delay_ms=700');
+  const daemon = Daemon.spawn(site.settings());
+  t.teardown(() => daemon.stop());
+  await daemon.log((line) => line.msg === 'the container is ready');
+  daemon.signal('SIGTERM');
+  t.same(await daemon.exit(), { code: 0, signal: null });
+  t.notOk(daemon.lines.some((line) => line.msg === 'serving'));
+  t.equal((await site.sim.counters())['agents'], 0);
 });
 
 t.test(

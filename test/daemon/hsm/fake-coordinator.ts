@@ -110,7 +110,7 @@ export class FakeCopytool implements Copytool {
     };
   }
 
-  unregister(): Promise<void> {
-    return Promise.resolve();
+  unregister(): Promise<ActionList[]> {
+    return Promise.resolve([]);
   }
 }
