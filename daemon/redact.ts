@@ -4,9 +4,9 @@
 const HIDDEN = '[redacted]';
 
 const patterns: readonly [RegExp, string][] = [
-  // A SAS, in a URL or alone; `sig` may be escaped within JSON or another URL.
+  // A SAS, in a URL or alone; `sig` may be escaped within JSON or another URL. No quote of JSON is ever eaten.
   [
-    /([?&;"' (>[{,:]|%3F|%26|%2526|\\u0026|^)(sig|skoid|sktid)(=|%3D|%253D)(?:["'])?[^&\s"'<>\\;,)\]}]+/gim,
+    /([?&;"' (>[{,:]|%3F|%26|%2526|\\u0026|^)(sig|skoid|sktid)(=|%3D|%253D)(?:'[^'"\\]*'|[^&\s"'<>\\;,)\]}]+)/gim,
     `$1$2$3${HIDDEN}`,
   ],
   // Connection strings, query strings and headers.
@@ -14,12 +14,15 @@ const patterns: readonly [RegExp, string][] = [
     /\b(AccountKey|SharedAccessKey|SharedAccessSignature|client_secret|client_assertion|access_token|refresh_token|password)\s*=\s*[^;\s"'<>\\]+/gi,
     `$1=${HIDDEN}`,
   ],
-  // Headers and fields by name: `client-secret: …`, `Signature=…`, `{"sig":"…"}`.
+  // Headers by name, and fields of JSON: `client-secret: …`, `Signature=…`, `{"sig":"…"}`.
   [
-    /\b(client[-_]?secret|client[-_]?assertion|account[-_]?key|access[-_]?token|refresh[-_]?token|id[-_]?token|signature|password)(\\?["']?\s*[:=]\s*\\?["']?)(?!\[redacted\])[^\s"',;&<>\\]+/gi,
+    /\b(client[-_]?secret|client[-_]?assertion|account[-_]?key|access[-_]?token|refresh[-_]?token|id[-_]?token|signature|password)(\s*[:=]\s*(?:'|\\"|"(?=[\w+/%~.-]))?)(?!\[redacted\])[^\s"',;&<>\\]+/gi,
     `$1$2${HIDDEN}`,
   ],
-  [/(\\?["']sig\\?["']\s*:\s*\\?["'])[^"'\\]+/gi, `$1${HIDDEN}`],
+  [
+    /((\\?")(?:sig|client[-_]?secret|client[-_]?assertion|account[-_]?key|access[-_]?token|refresh[-_]?token|id[-_]?token|signature|password)\2\s*:\s*\2)[^"\\]+/gi,
+    `$1${HIDDEN}`,
+  ],
   // The service quotes a signature that it does not take.
   [/(signature\b[^'"]{0,60}['"])[A-Za-z0-9+/%]{6,}={0,2}(?=['"])/gi, `$1${HIDDEN}`],
   [/\b(Bearer)\s+[\w.~+/=-]{8,}/gi, `$1 ${HIDDEN}`],
