@@ -86,6 +86,7 @@ export function errnoFor(error: unknown): number {
   if (!(error instanceof Error)) return EIO;
   let errno: number = EIO;
   if (error instanceof LhsmError) errno = error.errno;
+  else if (error.name === 'AbortError') errno = constants.errno.ECANCELED;
   else if ('errno' in error && typeof error.errno === 'number') errno = Math.abs(error.errno);
   return errno > 0 && errno <= MAX_REPORTED_ERRNO && errno !== extra.ENOSYS ? errno : EIO;
 }
