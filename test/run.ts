@@ -1,5 +1,5 @@
-// `npm test [-- FILE…]`: runs the compiled tests with tap, all of them or those named, and closes with one line that
-// counts what passed and what failed.
+// `npm test [-- FILE…]`: runs the compiled tests with tap, all of them or those named, says what failed, and closes with
+// one line that counts what passed and what failed.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
@@ -15,17 +15,26 @@ function all(): string[] {
     .map((file) => join('dist/test', file))
     .sort();
 }
+/** Each failed test of a TAP file with what it says of itself, its parents last. */
+function* failures(text: string): Generator<string> {
+  for (const [whole] of text.matchAll(/^( *)not ok .*(?:\n\1 {2}---\n(?:\1 {2}.*\n|\n)*?\1 {2}\.\.\.$)?/gm))
+    yield whole;
+}
 const files = named.length > 0 ? named : all();
 
 const tap = join(dirname(createRequire(import.meta.url).resolve('tap/package.json')), 'dist/esm/run.mjs');
 const scratch = mkdtempSync(join(tmpdir(), 'lhsm-tests-'));
 const output = join(scratch, 'tap');
-const child = spawn(process.execPath, [tap, '--reporter=terse', `--output-file=${output}`, ...files], {
+// Where the cursor cannot move, every count would be a line of its own.
+const reporter = process.stdout.isTTY ? 'terse' : 'silent';
+const child = spawn(process.execPath, [tap, `--reporter=${reporter}`, `--output-file=${output}`, ...files], {
   stdio: 'inherit',
 });
 const [status] = (await once(child, 'close')) as [number | null];
-const total = /^# \{ total: (\d+)(?:, pass: (\d+))?(?:, fail: (\d+))?/m.exec(readFileSync(output, 'utf8'));
+const tapText = readFileSync(output, 'utf8');
+const total = /^# \{ total: (\d+)(?:, pass: (\d+))?(?:, fail: (\d+))?/m.exec(tapText);
 rmSync(scratch, { recursive: true });
+if (!process.stdout.isTTY) for (const failure of failures(tapText)) process.stdout.write(`${failure}\n`);
 const [passed, failed] = [Number(total?.[2] ?? 0), Number(total?.[3] ?? 0)];
 // A file that died without a failed assertion counts as one.
 process.stdout.write(`${passed} passed, ${status === 0 ? failed : Math.max(failed, 1)} failed\n`);
