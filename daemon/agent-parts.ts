@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { Logger } from 'pino';
 import { hasCode, LhsmError } from '../native-bindings/errors.js';
-import { bulkCalls } from '../native-bindings/call-pool.js';
+import { bulkCalls, fileCalls } from '../native-bindings/call-pool.js';
 import { loadHost } from '../native-bindings/libc.js';
 import type { HostOs } from '../native-bindings/host.js';
 import { loadLustre } from '../native-bindings/liblustreapi.js';
@@ -100,7 +100,7 @@ export async function buildParts(context: PartsContext): Promise<Parts> {
     for (const container of containers) container.close();
   });
   const byId = new Map(containers.map((container) => [container.archiveId, container]));
-  const transfer = createTransferEngine(transferConfig);
+  const transfer = createTransferEngine({ ...transferConfig, fileCalls: fileCalls() });
   teardown.push(() => transfer.close());
 
   const bulk = new Share(bulkCalls());
@@ -177,10 +177,11 @@ export function archiveIds(config: Config): number[] {
 }
 
 export function containerOptions(config: Config, log: Logger): ContainerOptions {
-  const { caFile, maxTries, stallTimeoutMs } = config.transfer;
+  const { caFile, maxTries, retryForMs, stallTimeoutMs } = config.transfer;
   return {
     caFile,
     maxTries,
+    retryForMs,
     stallTimeoutMs,
     onBadRotation: (error) => {
       log.warn({ err: error }, 'a secret changed to something of no use: the last good one stays in force');

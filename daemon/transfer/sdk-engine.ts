@@ -1,7 +1,7 @@
 // The transfer engine over the Azure SDK: staged blocks from reused Buffers, ranged downloads. The agent makes one and
 // hands it to the movers.
 import { AzureClients } from '../azure-client.js';
-import { DEFAULT_RETRY_POLICY, ThrottleGates } from '../azure-retry.js';
+import { retryPolicyOf, ThrottleGates } from '../azure-retry.js';
 import type { BlobHeaders } from '../blob.js';
 import { MAX_PUT_BLOB_BYTES } from './block-size.js';
 import { BufferPool } from './buffer-pool.js';
@@ -23,9 +23,13 @@ export interface EngineOptions {
   readonly maxBufferBytes: number;
   /** Tries of one request, or of one stretch without progress. */
   readonly maxTries: number;
+  /** How long UNREACHABLE and THROTTLED are tried again; see `retryPolicyOf`. */
+  readonly retryForMs?: number;
   /** A request without a byte for that long is tried again. */
   readonly stallTimeoutMs: number;
   readonly caFile?: string | undefined;
+  /** Threads of libuv's pool that reads of files may hold, and as many writes. */
+  readonly fileCalls?: number;
   /** The first pause after a failure; each later one doubles. */
   readonly retryDelayMs?: number;
   /** For tests: the calls on descriptors. */
@@ -47,12 +51,8 @@ class SdkEngine implements TransferEngine {
   constructor(options: EngineOptions) {
     const { caFile, stallTimeoutMs } = options;
     const shared = {
-      io: fileIo(options.io),
-      policy: {
-        ...DEFAULT_RETRY_POLICY,
-        maxTries: options.maxTries,
-        ...(options.retryDelayMs === undefined ? {} : { baseDelayMs: options.retryDelayMs }),
-      },
+      io: fileIo(options.io, options.fileCalls),
+      policy: retryPolicyOf(options),
       gates: new ThrottleGates(),
       blockSizeBytes: options.blockSizeBytes,
       putBlobMaxBytes: Math.min(options.putBlobMaxBytes, MAX_PUT_BLOB_BYTES),

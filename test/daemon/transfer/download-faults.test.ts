@@ -222,3 +222,16 @@ t.test('a small file is one request, an empty one too', async (t) => {
     t.equal(at.counters.firstByteMs !== undefined, bytes > 0);
   }
 });
+
+t.test(
+  'a service that does not answer is asked for as long as retryForMs says, beyond the tries',
+  async (t) => {
+    const content = pattern(KIB);
+    const at = await openBench(t, { maxTries: 8, retryForMs: 60_000 });
+    at.server.put('blob', content);
+    at.server.inject('Get Blob', { resetAfter: 0 }, 10);
+    await at.download({ sizeBytes: content.length });
+    t.ok(at.target().equals(content));
+    t.equal(at.counters.retries, 10);
+  },
+);
