@@ -3,12 +3,11 @@ import { close as closeCallback, open as openCallback } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { Logger } from 'pino';
-import { hasCode, LhsmError } from '../native-bindings/errors.js';
+import type { LhsmError } from '../native-bindings/errors.js';
 import { bulkCalls, fileCalls } from '../native-bindings/call-pool.js';
 import { loadHost } from '../native-bindings/libc.js';
 import type { HostOs } from '../native-bindings/host.js';
 import { loadLustre } from '../native-bindings/liblustreapi.js';
-import type { Lustre } from '../native-bindings/lustre.js';
 import type { StatusMemory } from './agent-status.js';
 import { createArchiveContainer, type ContainerOptions } from './blobs/azure-container.js';
 import type { Config } from './config/config.js';
@@ -20,7 +19,8 @@ import { Heart } from './hsm/heart.js';
 import { Journal, type JournalEntry } from './hsm/journal.js';
 import { Receiver } from './hsm/receiver.js';
 import { Scheduler } from './hsm/scheduler.js';
-import { deviceOf, lockMount, type MountLock } from './mount-lock.js';
+import { lockMount } from './mount-lock.js';
+import { fsnameOf, stillMounted } from './mounted.js';
 import { archive } from './movers/archive.js';
 import { remove } from './movers/remove.js';
 import { restore } from './movers/restore.js';
@@ -159,7 +159,7 @@ export async function buildParts(context: PartsContext): Promise<Parts> {
     log,
     graceMs: () => config().shutdown.graceMs,
     stopping,
-    stillMounted: () => stillMounted(lustre, mount, lock),
+    stillMounted: () => stillMounted({ lustre, mount, device: lock.device, log }),
     onOver,
   });
   late.registration = registration;
@@ -190,32 +190,4 @@ export function containerOptions(config: Config, log: Logger): ContainerOptions 
       log.debug({ err: error }, 'a request is tried again');
     },
   };
-}
-
-/** The file system's name. Throws LhsmError NOT_LUSTRE. */
-export function fsnameOf(lustre: Lustre, mount: string): string {
-  try {
-    return lustre.fsname(mount);
-  } catch (error) {
-    if (error instanceof LhsmError && !['ENODEV', 'ENOENT', 'ENOTTY', 'EINVAL'].includes(error.code))
-      throw error;
-    throw new LhsmError(`${mount} is not in a Lustre file system`, {
-      code: 'NOT_LUSTRE',
-      op: 'llapi_search_fsname',
-      errno: 19,
-      hint: 'Set "mount" to the mount point of a Lustre client; is it mounted?',
-      cause: error,
-    });
-  }
-}
-
-async function stillMounted(lustre: Lustre, mount: string, lock: MountLock): Promise<boolean> {
-  try {
-    if ((await deviceOf(mount)) !== lock.device) return false;
-    fsnameOf(lustre, mount);
-    return true;
-  } catch (error) {
-    if (hasCode(error, 'MOUNT_MISSING') || hasCode(error, 'NOT_LUSTRE')) return false;
-    throw error;
-  }
 }

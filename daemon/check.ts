@@ -5,10 +5,11 @@ import { dirname } from 'node:path';
 import { pino } from 'pino';
 import { describeError } from '../native-bindings/errors.js';
 import { loadLustre } from '../native-bindings/liblustreapi.js';
-import { containerOptions, fsnameOf } from './agent-parts.js';
+import { containerOptions } from './agent-parts.js';
 import { createArchiveContainer } from './blobs/azure-container.js';
 import type { ArchiveConfig, Config } from './config/config.js';
 import { deviceOf } from './mount-lock.js';
+import { fsnameOf } from './mounted.js';
 
 /** How long one container may take to answer, its retries included. */
 const PROBE_TIMEOUT_MS = 20_000;

@@ -61,7 +61,7 @@ export async function lockMount(mount: string): Promise<MountLock> {
 export async function deviceOf(mount: string): Promise<number> {
   try {
     const stats = await stat(mount);
-    if (!stats.isDirectory()) throw new TypeError('it is not a directory');
+    if (!stats.isDirectory()) throw Object.assign(new Error('it is not a directory'), { code: 'ENOTDIR' });
     return stats.dev;
   } catch (error) {
     throw new LhsmError(`cannot look at the mount point ${mount}: ${(error as Error).message}`, {

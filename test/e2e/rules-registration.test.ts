@@ -78,6 +78,18 @@ t.test('an eviction that the kernel mends by itself: the daemon does not even no
   );
 });
 
+t.test('an eviction during which the mount cannot be looked at is no end either', async (t) => {
+  const daemon = await serve(t);
+  await site.sim.fault('search_fsname errno=EIO');
+  await site.sim.evict(0);
+  await daemon.log(({ msg }) => msg.startsWith('the mount cannot be looked at now'));
+  await site.sim.clearFaults();
+  await site.sim.wait('agents>=1');
+  site.write('blind', 100);
+  await site.hsm('archive', site.path('blind'));
+  t.match(await site.state(site.path('blind')), /exists archived/);
+});
+
 t.test(
   'a CANCEL of a cookie that only a dead process knew is answered, which clears the request',
   async (t) => {
