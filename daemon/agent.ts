@@ -219,18 +219,31 @@ export class Agent implements AgentControl {
     this.#log.info({ address: server.address }, 'metrics and health');
   }
 
+  /** Waits for enough of the containers. A service that waits is up: systemd must not kill it for that. */
+  async #containers({ systemd, readiness }: Parts, signal: AbortSignal): Promise<void> {
+    systemd.status('waiting for a container to answer');
+    const up = (): void => {
+      systemd.ready();
+    };
+    const offProbe = this.events.on('probed', ({ ready }) => {
+      if (!ready) up();
+    });
+    const patience = setTimeout(up, CONTAINER_PATIENCE_MS);
+    readiness.start();
+    try {
+      await readiness.enoughReady(CONTAINER_PATIENCE_MS, signal);
+    } finally {
+      clearTimeout(patience);
+      offProbe();
+    }
+  }
+
   /** Waits for what serving needs, then serves. Never rejects: what fails is declared over. */
   async #serve(parts: Parts): Promise<void> {
-    const { systemd, readiness, registration, receiver, heart, left } = parts;
+    const { systemd, registration, receiver, heart, left } = parts;
     const { signal } = this.#stopping;
     try {
-      systemd.status('waiting for a container to answer');
-      // A service that waits is up: systemd must not kill it for that.
-      const offProbe = this.events.on('probed', ({ ready }) => {
-        if (!ready) systemd.ready();
-      });
-      readiness.start();
-      await readiness.enoughReady(CONTAINER_PATIENCE_MS, signal).finally(offProbe);
+      await this.#containers(parts, signal);
       systemd.status('registering with the coordinator');
       systemd.ready();
       await registration.register();

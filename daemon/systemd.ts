@@ -34,14 +34,18 @@ export class Systemd {
     this.#host.sdNotify('READY=1');
   }
 
-  /** Brackets a reload (Type=notify services without Type=notify-reload show it, too). */
+  /**
+   * Brackets a reload (Type=notify services without Type=notify-reload show it, too). Nothing while the daemon starts:
+   * its READY is still to come.
+   */
   reloading(): void {
+    if (!this.#ready) return;
     const monotonicUs = process.hrtime.bigint() / 1000n;
     this.#host.sdNotify(`RELOADING=1\nMONOTONIC_USEC=${monotonicUs}`);
   }
 
   reloaded(): void {
-    this.#host.sdNotify('READY=1');
+    if (this.#ready) this.#host.sdNotify('READY=1');
   }
 
   stopping(): void {

@@ -36,6 +36,9 @@ export interface ArchiveContainer {
     signal: AbortSignal,
     beforeEachTry?: () => Promise<void>,
   ): Promise<void>;
-  /** Proves that the container is there and lets us in; for start-up, readiness and `--check`. */
+  /**
+   * Proves that the container is there and lets us in; for start-up, readiness and `--check`. It knows within half a
+   * minute: UNREACHABLE when there was no answer.
+   */
   probe(signal: AbortSignal): Promise<void>;
 }

@@ -30,12 +30,18 @@ export interface ContainerOptions
   /** A request without an answer for that long is tried again. */
   readonly stallTimeoutMs?: number;
   readonly retryDelayMs?: number;
+  /** How long a probe may take, its retries included. */
+  readonly probePatienceMs?: number;
   /** Told of every failed try that is followed by another. */
   readonly onRetry?: (error: LhsmError) => void;
   readonly onThrottle?: () => void;
 }
 
 const DEFAULT_STALL_TIMEOUT_MS = 60_000;
+
+/** A probe tells how things are now, so it is less patient than what moves content: tries, and time for all of them. */
+const PROBE_TRIES = 4;
+const PROBE_PATIENCE_MS = 20_000;
 
 /** The condition headers of an expected version. */
 function conditionsOf(expected: ExpectedVersion): { ifMatch?: string; ifNoneMatch?: string } {
@@ -66,6 +72,7 @@ export class AzureContainer implements ArchiveContainer {
   readonly #auth: BlobAuth;
   readonly #clients: AzureClients;
   readonly #policy: RetryPolicy;
+  readonly #probePolicy: RetryPolicy;
   readonly #gate = new ThrottleGate();
   readonly #options: ContainerOptions;
 
@@ -83,6 +90,8 @@ export class AzureContainer implements ArchiveContainer {
     this.naming = config.naming;
     this.#options = options;
     this.#policy = retryPolicyOf(options);
+    const probeTries = Math.min(this.#policy.maxTries, PROBE_TRIES);
+    this.#probePolicy = { ...this.#policy, maxTries: probeTries, maxPassingTries: probeTries };
     this.#clients = new AzureClients({
       caFile: options.caFile,
       socketTimeoutMs: options.stallTimeoutMs ?? DEFAULT_STALL_TIMEOUT_MS,
@@ -98,14 +107,19 @@ export class AzureContainer implements ArchiveContainer {
     return this.#clients.container(this.#address.url, this.#auth);
   }
 
-  async properties(name: string, signal: AbortSignal): Promise<BlobHeaders | undefined> {
+  properties(name: string, signal: AbortSignal): Promise<BlobHeaders | undefined> {
+    return this.#lookAt(name, signal, this.#policy);
+  }
+
+  async #lookAt(name: string, signal: AbortSignal, policy: RetryPolicy): Promise<BlobHeaders | undefined> {
+    const look = async (): Promise<BlobHeaders> => {
+      const answer = await this.#blob(name)
+        .getProperties({ abortSignal: signal })
+        .catch((error: unknown) => this.#nameMissing(error, name, signal));
+      return withDirectory(blobHeaders(answer, answer.contentLength ?? 0), answer);
+    };
     try {
-      return await this.#try('Get Blob Properties', name, signal, async () => {
-        const answer = await this.#blob(name)
-          .getProperties({ abortSignal: signal })
-          .catch((error: unknown) => this.#nameMissing(error, name, signal));
-        return withDirectory(blobHeaders(answer, answer.contentLength ?? 0), answer);
-      });
+      return await this.#try('Get Blob Properties', name, signal, look, policy);
     } catch (error) {
       if (isCode(error, 'BLOB_MISSING')) return undefined;
       throw error;
@@ -171,8 +185,22 @@ export class AzureContainer implements ArchiveContainer {
   }
 
   async probe(signal: AbortSignal): Promise<void> {
-    // A read needs no more rights than every restore does; that there is no such blob is the good answer.
-    await this.properties(`${this.prefix}.lhsm-probe`, signal);
+    const { probePatienceMs = PROBE_PATIENCE_MS } = this.#options;
+    const patience = AbortSignal.timeout(probePatienceMs);
+    try {
+      // A read needs no more rights than every restore does; that there is no such blob is the good answer.
+      const name = `${this.prefix}.lhsm-probe`;
+      await this.#lookAt(name, AbortSignal.any([signal, patience]), this.#probePolicy);
+    } catch (error) {
+      if (!patience.aborted || signal.aborted) throw error;
+      throw new LhsmError(`container ${this.container} has not answered for ${probePatienceMs / 1000} s.`, {
+        code: 'UNREACHABLE',
+        op: 'probe',
+        errno: 11,
+        retryable: true,
+        hint: "Check the way to the account: routes, firewall, the account's network rules.",
+      });
+    }
   }
 
   /** Closes idle connections, and those in use. */
@@ -207,11 +235,17 @@ export class AzureContainer implements ArchiveContainer {
     return `blob ${JSON.stringify(name)} of container ${this.container}`;
   }
 
-  #try<T>(op: string, name: string, signal: AbortSignal, run: (attempt: Attempt) => Promise<T>): Promise<T> {
+  #try<T>(
+    op: string,
+    name: string,
+    signal: AbortSignal,
+    run: (attempt: Attempt) => Promise<T>,
+    policy = this.#policy,
+  ): Promise<T> {
     const { onRetry, onThrottle } = this.#options;
     return withRetries(
       {
-        policy: this.#policy,
+        policy,
         op,
         subject: this.#subject(name),
         signal,

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { Daemon, type DaemonSettings } from '../helpers/daemon.js';
+import { NotifySocket } from '../helpers/notify-socket.js';
 import { Site } from '../helpers/site.js';
 
 let site: Site;
@@ -110,22 +111,34 @@ t.test('a container that is forbidden: not ready, and the reason is said without
   t.equal(await daemon.stop(), 0);
 });
 
-t.test('an account that does not answer: not ready, no crash', async (t) => {
-  const daemon = Daemon.spawn(
-    site.settings(0, {
-      archives: [
-        {
-          container: 'http://127.0.0.1:9/devstoreaccount1/archive',
-          credential: site.settings().archives[0]?.credential ?? '',
-        },
-      ],
-      more: '[transfer]\nmax_tries = 1\n[http]\nlisten = "off"\n',
-    }),
-  );
-  const line = await daemon.log(({ msg }) => msg.startsWith('the container is not ready'));
-  t.match(JSON.stringify(line), /UNREACHABLE/);
-  t.equal(await daemon.stop(), 0);
-});
+t.test(
+  'an account that does not answer: not ready, no crash, and why is said long before systemd gives up',
+  async (t) => {
+    const notify = await NotifySocket.start();
+    const daemon = Daemon.spawn(
+      site.settings(0, {
+        archives: [
+          {
+            container: 'http://127.0.0.1:9/devstoreaccount1/archive',
+            credential: site.settings().archives[0]?.credential ?? '',
+          },
+        ],
+        env: { NOTIFY_SOCKET: notify.path },
+      }),
+    );
+    const beganMs = performance.now();
+    const { address } = await daemon.log(({ msg }) => msg === 'metrics and health');
+    const line = await daemon.log(({ msg }) => msg.startsWith('the container is not ready'));
+    t.match(JSON.stringify(line), /UNREACHABLE/);
+    await notify.line(/^READY=1$/);
+    t.ok(performance.now() - beganMs < 60_000, 'not the patience of transfers, which is minutes');
+    const ready = await fetch(`http://${String(address)}/readyz`);
+    t.equal(ready.status, 503);
+    t.match(await ready.text(), /closed port/);
+    t.equal(await daemon.stop(), 0);
+    await notify.stop();
+  },
+);
 
 t.test('hsm_control=shutdown at the start: it waits, and serves once it is enabled', async (t) => {
   await site.sim.setParam('hsm_control', 'shutdown');

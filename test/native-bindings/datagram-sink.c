@@ -1,4 +1,7 @@
-/* Binds a datagram socket (path, or abstract with a leading @), prints a line, then the first datagram. */
+/*
+ * Binds a datagram socket (path, or abstract with a leading @), prints a line, then the first datagram. With a second
+ * argument it prints every datagram, each with a NUL behind it, until it is killed.
+ */
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
@@ -23,6 +26,14 @@ int main(int argc, char **argv)
 		return 2;
 	if (write(1, "\n", 1) != 1)
 		return 3;
-	got = recv(fd, text, sizeof(text), 0);
-	return got < 0 || write(1, text, got) != got;
+	do {
+		got = recv(fd, text, sizeof(text) - 1, 0);
+		if (got < 0)
+			return 4;
+		if (argc > 2)
+			text[got++] = 0;
+		if (write(1, text, got) != got)
+			return 5;
+	} while (argc > 2);
+	return 0;
 }

@@ -128,6 +128,23 @@ t.test('a refusal names what to look at', async (t) => {
   t.equal(server.requests.length, 1);
 });
 
+t.test('a probe knows soon, whatever patience requests have', async (t) => {
+  const { server, container } = await open(t, { maxTries: 8, retryForMs: 300_000, probePatienceMs: 300 });
+  server.inject('Head Blob', { status: 500, code: 'InternalError' }, 8);
+  await t.rejects(container.probe(never), { code: 'UNREACHABLE', message: /InternalError/ });
+  server.forget();
+  server.inject('Head Blob', { stallAfter: -1 });
+  await t.rejects(container.probe(never), { code: 'UNREACHABLE', message: /0\.3 s/, retryable: true });
+  const control = new AbortController();
+  server.inject('Head Blob', {
+    stallAfter: -1,
+    before: () => {
+      control.abort();
+    },
+  });
+  await t.rejects(container.probe(control.signal), { code: 'ECANCELED' });
+});
+
 t.test('an abort ends a request and the wait for the next', async (t) => {
   const { server, container } = await open(t, { retryDelayMs: 60_000 });
   for (const fault of [{ stallAfter: 0 }, { status: 503, code: 'ServerBusy' }]) {
