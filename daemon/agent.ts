@@ -291,7 +291,7 @@ export class Agent implements AgentControl {
         await receiver.stopAll(STOP_REASONS.shutdown());
         clearTimeout(giveUp);
         receiver.intake('leave');
-        await parts.heart.pause();
+        parts.heart.pause();
         await registration.unregister('shutdown').catch((error: unknown) => {
           this.#log.error({ err: error }, 'not unregistered; the MDT drops the agent when the process ends');
         });

@@ -60,7 +60,7 @@ export interface FinishedEvent {
   readonly durationMs: number;
   /** Of that, the time before `begin`. */
   readonly queuedMs: number;
-  /** From its receipt until the first byte of content; undefined when there was none. */
+  /** From the receipt of a restore until its first byte of content; undefined when there was none. */
   readonly firstByteMs: number | undefined;
   /** Requests sent again. */
   readonly retries: number;

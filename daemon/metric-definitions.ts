@@ -49,7 +49,7 @@ export const METRICS = {
   ),
   lhsm_azblob_action_queue_seconds: histogram('From receipt to begin of an action.', 'lane'),
   lhsm_azblob_action_first_byte_seconds: histogram(
-    'From receipt of an action to the first byte of content.',
+    'From receipt of a restore to its first byte of content.',
     'kind',
   ),
   lhsm_azblob_transferred_bytes_total: counter(

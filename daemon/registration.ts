@@ -116,7 +116,7 @@ export class Registration {
     try {
       // The pipe is drained until the last moment: a full one stalls the client.
       await receiver.quiesce(graceMs(), STOP_REASONS.reregister());
-      await heart.pause();
+      heart.pause();
       await this.#stopReceiving();
       await receiver.letGo(STOP_REASONS.reregister());
       await this.unregister('reregister');

@@ -120,6 +120,7 @@ export class Action implements Task {
   #begunAtMs: number | undefined;
   #lastSentAtMs = 0;
   #reportedBytes = 0;
+  #askedAtMs: number | undefined;
   #beat: Promise<void> | undefined;
   #over = false;
   #quietAboutProgress = false;
@@ -292,6 +293,10 @@ export class Action implements Task {
             this.#sizeBytes = sizeBytes;
             this.#blob = blob;
             if (kind !== 'remove') leave = await this.#tools.gates[kind].enter(sizeBytes, signal);
+          },
+          asking: () => {
+            // Asked anew, by another name say, the first byte that counts is still the first of all.
+            if (this.counters.firstByteMs === undefined) this.#askedAtMs = performance.now();
           },
         },
         this.#tools.moverTools(kind),
@@ -469,7 +474,7 @@ export class Action implements Task {
       bytes: counters.bytes,
       durationMs,
       queuedMs,
-      firstByteMs: counters.firstByteMs === undefined ? undefined : queuedMs + counters.firstByteMs,
+      firstByteMs: this.#firstByteMs(),
       retries: counters.retries,
       throttles: counters.throttles,
       blocking: this.blocking,
@@ -478,6 +483,13 @@ export class Action implements Task {
       const outcomeOf = error === undefined ? 'redone' : code === 'FORGOTTEN' ? 'forgotten' : 'cleared';
       this.#tools.events.emit('recovered', { kind: this.kind, outcome: outcomeOf });
     }
+  }
+
+  /** From its receipt to its first byte; the transfer counts from when it was asked. */
+  #firstByteMs(): number | undefined {
+    const { firstByteMs } = this.counters;
+    if (firstByteMs === undefined || this.#askedAtMs === undefined) return undefined;
+    return this.#askedAtMs - this.receivedAtMs + firstByteMs;
   }
 
   #subject(): { fid: string; cookie: string; op: ActionKind; archive_id: number } {

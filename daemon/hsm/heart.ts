@@ -8,11 +8,18 @@ export interface HeartOptions {
   readonly timings: () => { readonly heartbeatMs: number; readonly activeRequestTimeoutMs: number };
 }
 
+/** Early begins of a kind under way at once: few, or they would stand in the way of those whose turn it is. */
+const EARLY_BEGINS = 4;
+
+/** Restores do not wait behind the begins of the others, all of which a hung OST may hold. */
+const KINDS = ['restores', 'others'] as const;
+type Kind = (typeof KINDS)[number];
+
 /** Beats at a quarter of the heartbeat interval, so that none is late by more than that. */
 export class Heart {
   readonly #options: HeartOptions;
   #timer: NodeJS.Timeout | undefined;
-  #pumping: Promise<void> | undefined;
+  readonly #beginning: Record<Kind, number> = { restores: 0, others: 0 };
   #paused = false;
 
   constructor(options: HeartOptions) {
@@ -29,32 +36,44 @@ export class Heart {
     this.#timer = undefined;
   }
 
-  /** No beat and no begin from now on until `resume`; resolves when none is under way. */
-  async pause(): Promise<void> {
+  /** No beat and no begin starts from now on until `resume`; those under way are the actions' to wait for. */
+  pause(): void {
     this.#paused = true;
-    await this.#pumping;
   }
 
   resume(): void {
     this.#paused = false;
   }
 
-  /** One round; never rejects, and never overlaps with another. */
-  pump(nowMs: number): Promise<void> {
-    this.#pumping ??= this.#pump(nowMs).finally(() => {
-      this.#pumping = undefined;
+  /**
+   * One round: every beat that is due is under way when it returns. Resolves, and never rejects, when the early begins of this
+   * round are through; nobody but tests waits for them, for one that hangs must not keep others from their beats.
+   */
+  async pump(nowMs: number): Promise<void> {
+    if (this.#paused) return;
+    for (const action of this.#options.actions()) if (action.begun) void action.beat(nowMs);
+    const begins = KINDS.flatMap((kind) => {
+      const due = this.#due(kind, nowMs);
+      return Array.from({ length: EARLY_BEGINS - this.#beginning[kind] }, () => this.#begin(kind, due));
     });
-    return this.#pumping;
+    await Promise.all(begins);
   }
 
-  async #pump(nowMs: number): Promise<void> {
+  *#due(kind: Kind, nowMs: number): Iterable<Action> {
     // A third of the timeout leaves room for a slow begin and for the heartbeats that follow.
     const patienceMs = this.#options.timings().activeRequestTimeoutMs / 3;
     for (const action of this.#options.actions()) {
       if (this.#paused) return;
-      if (action.begun) void action.beat(nowMs);
-      else if (nowMs - action.receivedAtMs > patienceMs) await action.beginEarly();
+      const fits = (action.lane === 'restore') === (kind === 'restores');
+      if (fits && !action.begun && nowMs - action.receivedAtMs > patienceMs) yield action;
     }
+  }
+
+  /** Begins one after the other; several of these share what is due. */
+  async #begin(kind: Kind, due: Iterable<Action>): Promise<void> {
+    this.#beginning[kind] += 1;
+    for (const action of due) await action.beginEarly();
+    this.#beginning[kind] -= 1;
   }
 
   #schedule(): void {

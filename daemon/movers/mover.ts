@@ -40,6 +40,8 @@ export interface MoverJob {
    * flight, and shows both in the status. Rejects with the signal's reason.
    */
   readonly admit?: (sizeBytes: bigint, blob: string) => Promise<void>;
+  /** To be called right before content is asked for: from here on `counters.firstByteMs` counts. */
+  readonly asking?: () => void;
 }
 
 /** What came of it, for the log line and the metrics. */

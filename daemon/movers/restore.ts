@@ -144,6 +144,7 @@ function download(
 ): Promise<BlobHeaders> {
   const { job, tools, signal, sizeBytes, memory } = restoring;
   signal.throwIfAborted();
+  job.asking?.();
   return tools.transfer.download(
     {
       blob: job.container.location(name),

@@ -1,123 +1,18 @@
 // The life of an action, from the received list to its one end.
-import { fstatSync, mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { pino } from 'pino';
-import t, { type Test } from 'tap';
+import { fstatSync } from 'node:fs';
+import t from 'tap';
 import { CopytoolAction, ProgressFlag, RequestFlag } from '../../../native-bindings/constants.js';
 import { LhsmError } from '../../../native-bindings/errors.js';
-import type { Lustre } from '../../../native-bindings/lustre.js';
-import type { ArchiveContainer } from '../../../daemon/blobs/archive-container.js';
-import { AgentEmitter, type FinishedEvent, type RecoveredEvent } from '../../../daemon/events.js';
-import { Share } from '../../../daemon/share.js';
-import { BytesGate } from '../../../daemon/hsm/bytes-gate.js';
-import { Heart } from '../../../daemon/hsm/heart.js';
-import { itemKey, Journal } from '../../../daemon/hsm/journal.js';
-import { Receiver } from '../../../daemon/hsm/receiver.js';
-import { Scheduler } from '../../../daemon/hsm/scheduler.js';
-import { STOP_REASONS, type ActionTools } from '../../../daemon/hsm/action.js';
-import type { Mover, MoverJob, MoverTools } from '../../../daemon/movers/mover.js';
-import { failure, FakeCopytool, makeItem, makeList } from './fake-coordinator.js';
+import { itemKey } from '../../../daemon/hsm/journal.js';
+import { STOP_REASONS } from '../../../daemon/hsm/action.js';
+import { failure, makeItem, makeList } from './fake-coordinator.js';
+import { rig, rule } from './rig.js';
 
 const { ARCHIVE, RESTORE, REMOVE, CANCEL } = CopytoolAction;
 const EIO = 5;
 const EINVAL = 22;
 const EOPNOTSUPP = 95;
 const ECANCELED = 125;
-
-interface RigOptions {
-  readonly maxActions?: number;
-  readonly giveUp?: AbortSignal;
-  readonly timings?: { readonly heartbeatMs: number; readonly restoreFirstProgressMs: number };
-}
-
-/** A receiver with everything below it, and movers whose work the test does by hand. */
-function rig(t: Test, options: RigOptions = {}) {
-  const dir = mkdtempSync(join(tmpdir(), 'lhsm-action-'));
-  const events = new AgentEmitter();
-  const { journal } = Journal.open(join(dir, 'journal'), events);
-  const copytool = new FakeCopytool();
-  const jobs: { job: MoverJob; signal: AbortSignal; done: (error?: Error) => void }[] = [];
-  let started: (() => void)[] = [];
-  const mover: Mover = (job, _tools, signal) =>
-    new Promise((resolve, reject) => {
-      const done = (error?: Error): void => {
-        if (error !== undefined) reject(error);
-        else resolve({ blob: 'name', sizeBytes: 1n });
-      };
-      signal.addEventListener('abort', () => {
-        reject(new DOMException('aborted', 'AbortError'));
-      });
-      jobs.push({ job, signal, done });
-      for (const tell of started) tell();
-      started = [];
-    });
-  const errors: unknown[] = [];
-  const tools: ActionTools = {
-    copytool: () => copytool,
-    lustre: { mdtIndex: () => Promise.resolve(0) } as unknown as Lustre,
-    mountFd: -1,
-    journal,
-    events,
-    log: pino({ level: 'silent' }),
-    container: (id) => (id === 1 ? ({ archiveId: 1 } as ArchiveContainer) : undefined),
-    movers: { archive: mover, restore: mover, remove: mover },
-    moverTools: () => ({}) as MoverTools,
-    gates: { archive: new BytesGate(1e9), restore: new BytesGate(1e9) },
-    timings: () => options.timings ?? { heartbeatMs: 0, restoreFirstProgressMs: 1e9 },
-    bulk: new Share(100),
-    giveUp: options.giveUp ?? new AbortController().signal,
-    onError: (_action, error) => errors.push(error),
-  };
-  const scheduler = new Scheduler({ maxActions: options.maxActions ?? 8, restoreReserved: 0 });
-  const receiver = new Receiver(tools, scheduler);
-  const finished: FinishedEvent[] = [];
-  const recovered: RecoveredEvent[] = [];
-  events.on('finished', (event) => finished.push(event));
-  events.on('recovered', (event) => recovered.push(event));
-  t.teardown(() => {
-    journal.close();
-    rmSync(dir, { recursive: true });
-  });
-  const checkClean = (): void => {
-    t.same(copytool.misuse, [], 'no misuse of the interface');
-    t.equal(journal.items, 0, 'nothing is left in the journal');
-    for (const fd of copytool.fds) t.throws(() => fstatSync(fd), { code: 'EBADF' }, 'no descriptor is left');
-  };
-  /** The n-th job that a mover was given (from 0), as soon as it is there. */
-  const job = async (n: number) => {
-    while (jobs.length <= n) await new Promise<void>((resolve) => started.push(resolve));
-    const found = jobs[n];
-    if (!found) throw new Error(`no job ${n}`);
-    return found;
-  };
-  return {
-    receiver,
-    scheduler,
-    copytool,
-    journal,
-    job,
-    jobs,
-    finished,
-    recovered,
-    errors,
-    events,
-    checkClean,
-  };
-}
-
-/** A test that ends with nothing left: no misuse, no item in the journal, no descriptor. */
-function rule(
-  name: string,
-  body: (t: Test, made: ReturnType<typeof rig>) => Promise<void>,
-  options?: RigOptions,
-): void {
-  t.test(name, async (t) => {
-    const made = rig(t, options);
-    await body(t, made);
-    made.checkClean();
-  });
-}
 
 rule(
   'success: begun, moved, ended once with 0, journal clean',
@@ -428,35 +323,6 @@ rule(
 );
 
 rule(
-  'a queued action that waits too long is begun early and kept alive',
-  async (t, { receiver, copytool, job }) => {
-    const [first, second] = [makeItem(ARCHIVE), makeItem(ARCHIVE)];
-    receiver.accept(makeList([first, second]));
-    const running = await job(0);
-    const heart = new Heart({
-      actions: () => receiver.actions(),
-      timings: () => ({ heartbeatMs: 0, activeRequestTimeoutMs: 3000 }),
-    });
-    const soon = performance.now() + 500;
-    await heart.pump(soon);
-    t.same(copytool.begun, [first.cookie], 'not yet');
-    await heart.pump(soon + 1000);
-    t.same(copytool.begun, [first.cookie, second.cookie]);
-    await heart.pump(soon + 2000);
-    running.done();
-    (await job(1)).done();
-    await receiver.settled();
-    t.ok(
-      copytool.progress.some(({ cookie }) => cookie === second.cookie),
-      'it beats while it waits',
-    );
-    t.match(copytool.ended, [{ errno: 0 }, { errno: 0 }]);
-    t.equal(copytool.begun.length, 2, 'begun once');
-  },
-  { maxActions: 1 },
-);
-
-rule(
   'shutdown: what runs is stopped and what is queued is ended, all with RETRY; late comers too',
   async (t, { receiver, copytool, job }) => {
     receiver.accept(makeList([makeItem(ARCHIVE), makeItem(ARCHIVE), makeItem(RESTORE)]));
@@ -605,5 +471,27 @@ rule(
     (await job(0)).done(new DOMException('aborted', 'AbortError'));
     await receiver.settled();
     t.match(copytool.ended, [{ errno: EIO, flags: ProgressFlag.RETRY }]);
+  },
+);
+
+rule(
+  'the time to the first byte counts from receipt, all waiting before the transfer included',
+  async (t, { receiver, job, finished }) => {
+    receiver.accept(makeList([makeItem(RESTORE)]));
+    const { job: given, done } = await job(0);
+    const [action] = receiver.actions();
+    // The bytes gate, say, or a look at an xattr.
+    const until = performance.now() + 20;
+    while (performance.now() < until);
+    given.asking?.();
+    const askedMs = performance.now() - (action?.receivedAtMs ?? NaN);
+    given.counters.firstByteMs = 7;
+    // Another name is tried: what came first has come.
+    while (performance.now() < until + 20);
+    given.asking?.();
+    done();
+    await receiver.settled();
+    const { firstByteMs = NaN } = finished[0] ?? {};
+    t.ok(Math.abs(firstByteMs - askedMs - 7) < 10, `${firstByteMs} ms, asked after ${askedMs} ms`);
   },
 );

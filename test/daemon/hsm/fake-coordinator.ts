@@ -68,6 +68,10 @@ export class FakeCopytool implements Copytool {
   };
   /** Descriptors given out by openData. */
   readonly fds: number[] = [];
+  /** What begins of these cookies wait for. */
+  readonly stuck = new Map<bigint, Promise<void>>();
+  /** What every end waits for before it reaches the coordinator. */
+  holdEnds: () => Promise<void> = () => Promise.resolve();
   /** Called within `end`, before it returns. */
   onEnd: (ended: Ended) => void = () => undefined;
 
@@ -79,6 +83,7 @@ export class FakeCopytool implements Copytool {
     await Promise.resolve();
     const cookie = BigInt(raw.toString().split(':')[1] ?? '0');
     const isError = options.isError ?? false;
+    await this.stuck.get(cookie);
     const wrong = (isError ? this.fail.errorBegin : this.fail.begin).shift();
     if (wrong) throw wrong;
     if (!isError) this.begun.push(cookie);
@@ -101,6 +106,7 @@ export class FakeCopytool implements Copytool {
         await Promise.resolve();
         if (over) this.misuse.push(`second end of ${cookie}`);
         over = true;
+        await this.holdEnds();
         const bad = this.fail.end.shift();
         if (bad) throw bad;
         const ended = { cookie, errno, flags, isError };
