@@ -15,8 +15,8 @@ export class Receiver {
   readonly #live = new Map<string, Action>();
   /** Ends of actions that never ran: unknown cancels and withdrawn actions. */
   readonly #ending = new Set<Promise<void>>();
-  /** Items that came again while the end of their former life was under way: its successors. */
-  readonly #parked = new Map<string, ReceivedAction>();
+  /** Items that came again while the end of their former life was under way: its successors, maybe cancelled already. */
+  readonly #parked = new Map<string, { readonly received: ReceivedAction; readonly canceled: boolean }>();
   #intake: 'run' | 'hold' | 'leave' = 'run';
 
   constructor(tools: ActionTools, scheduler: Scheduler) {
@@ -76,7 +76,7 @@ export class Receiver {
       if (!former) fresh.push(received);
       // Ended with RETRY, it comes again with the same cookie, maybe before we are through with the end. While it
       // is in hand otherwise (the MDT sends again after a restart, say), its end is still to come.
-      else if (former.ending) this.#parked.set(former.key, received);
+      else if (former.ending) this.#parked.set(former.key, { received, canceled: false });
     }
     this.#journal(fresh);
     for (const received of fresh) this.#submit(received);
@@ -180,6 +180,10 @@ export class Receiver {
       // Left by a dead process: answering with the item as received clears it at the MDT.
       const received = { item, archiveId: list.archiveId, flags: list.flags, receivedAtMs };
       this.#end(new Action(received, this.#tools), STOP_REASONS.canceled());
+    } else if (action.ending) {
+      // Too late for this one; but what came again meanwhile is the one that is meant.
+      const successor = this.#parked.get(action.key);
+      if (successor) this.#parked.set(action.key, { ...successor, canceled: true });
     } else if (this.#scheduler.find(action.key)?.state === 'running') {
       action.stop(STOP_REASONS.canceled());
     } else {
@@ -195,11 +199,19 @@ export class Receiver {
     const successor = this.#parked.get(action.key);
     if (!successor) return;
     this.#parked.delete(action.key);
-    this.#journal([successor]);
-    this.#submit(successor);
+    this.#journal([successor.received]);
+    if (!successor.canceled) {
+      this.#submit(successor.received);
+      return;
+    }
+    const next = new Action(successor.received, this.#tools);
+    this.#live.set(next.key, next);
+    this.#end(next, STOP_REASONS.canceled());
   }
 
+  /** Ends what never ran. One whose end is under way is left alone: a second one would forget it too early. */
   #end(action: Action, reason: LhsmError): void {
+    if (action.ending) return;
     const ending = action.endUnstarted(reason).finally(() => {
       this.#ending.delete(ending);
       this.#forget(action);
