@@ -3,7 +3,7 @@
 import type { Logger } from 'pino';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describeError, hasCode, LhsmError } from '../native-bindings/errors.js';
-import type { Copytool, Lustre } from '../native-bindings/lustre.js';
+import type { ActionList, Copytool, Lustre } from '../native-bindings/lustre.js';
 import type { AgentEmitter, UnregisteredEvent } from './events.js';
 import { STOP_REASONS } from './hsm/action.js';
 import type { Heart } from './hsm/heart.js';
@@ -38,6 +38,9 @@ export class Registration {
   #receiving: { readonly stop: AbortController; readonly done: Promise<void> } | undefined;
   #renewing: Promise<void> | undefined;
   #everRegistered = false;
+  readonly #take = (list: ActionList): void => {
+    this.#options.receiver.accept(list);
+  };
 
   constructor(options: RegistrationOptions) {
     this.#options = options;
@@ -66,12 +69,16 @@ export class Registration {
    * or when the daemon stops.
    */
   async register(): Promise<void> {
-    const { lustre, mount, archiveIds, events, log, stopping, stillMounted } = this.#options;
+    const { lustre, mount, archiveIds, events, log, receiver, stopping, stillMounted } = this.#options;
     for (let delayMs = RETRY_MIN_MS; ; delayMs = Math.min(delayMs * 2, RETRY_MAX_MS)) {
       stopping.throwIfAborted();
       try {
         const copytool = await lustre.register(mount, archiveIds);
-        if (stopping.aborted) await copytool.unregister();
+        if (stopping.aborted) {
+          // What arrived by now is for the next process.
+          receiver.intake('leave');
+          await copytool.unregister(this.#take);
+        }
         stopping.throwIfAborted();
         this.#copytool = copytool;
         events.emit('registered', { archiveIds, again: this.#everRegistered });
@@ -112,7 +119,8 @@ export class Registration {
   }
 
   async #renew(): Promise<void> {
-    const { receiver, scheduler, heart, graceMs, onOver, stopping, stillMounted } = this.#options;
+    const { receiver, scheduler, heart, graceMs, log, mount, onOver, stopping, stillMounted } = this.#options;
+    log.info({ mount, grace_ms: graceMs() }, 'registering anew when what runs has ended');
     try {
       // The pipe is drained until the last moment: a full one stalls the client.
       await receiver.quiesce(graceMs(), STOP_REASONS.reregister());
@@ -152,7 +160,7 @@ export class Registration {
     const copytool = this.#copytool;
     if (!copytool) return;
     try {
-      for (const list of await copytool.unregister()) this.#options.receiver.accept(list);
+      await copytool.unregister(this.#take);
     } catch (error) {
       if (!(error instanceof LhsmError)) throw error;
       log.warn(

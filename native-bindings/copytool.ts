@@ -254,7 +254,7 @@ class LlapiCopytool implements Copytool {
     }
   }
 
-  async unregister(): Promise<ActionList[]> {
+  async unregister(take: (list: ActionList) => void = () => undefined): Promise<void> {
     const handle = this.#live();
     if (this.#actions > 0) {
       throw new Error(`${this.#actions} actions still use the registration: end them first`);
@@ -269,29 +269,28 @@ class LlapiCopytool implements Copytool {
     await stopping;
     this.#handle = undefined;
     try {
-      return await callPool().run(async (frame) => {
+      await callPool().run(async (frame) => {
         const cell = frame.alloc(POINTER_BYTES);
         cell.bytes.writeBigUInt64LE(handle);
         // The last look: what is in the pipe when it closes stays STARTED at the MDT, and nobody knows of it.
-        const last = this.#rest(handle);
+        this.#rest(handle, take);
         const rc = await frame.int(this.#fn.llapi_hsm_copytool_unregister, cell);
         if (rc < 0) throw callError('llapi_hsm_copytool_unregister', this.#mount, -rc);
-        return last;
       });
     } finally {
       this.#closeWakePipe();
     }
   }
 
-  /** Everything the pipe holds; a pipe that gives an error holds nothing more. */
-  #rest(handle: bigint): ActionList[] {
+  /** Hands out everything the pipe holds; a pipe that gives an error holds nothing more. */
+  #rest(handle: bigint, take: (list: ActionList) => void): void {
     const lists: ActionList[] = [];
     try {
       for (let list = this.#recv(handle); list; list = this.#recv(handle)) lists.push(list);
     } catch {
       // The registration ends either way.
     }
-    return lists;
+    lists.forEach(take);
   }
 
   #emptyWakePipe(): void {

@@ -72,8 +72,11 @@ export interface Copytool {
   receive(signal: AbortSignal): Promise<ActionList[]>;
   /** `item` is ActionItem.raw, or the same bytes from the journal. */
   begin(item: Buffer, options?: BeginOptions): Promise<CopyAction>;
-  /** Ends the registration, and a pending receive. Answers what arrived until the last moment. */
-  unregister(): Promise<ActionList[]>;
+  /**
+   * Ends the registration, and a pending receive. `take` is given what arrived until the last moment, before the end is told: then
+   * nobody else knows of it, whatever becomes of that.
+   */
+  unregister(take?: (list: ActionList) => void): Promise<void>;
 }
 
 /** A file's HSM state (struct hsm_user_state). `states` holds HsmStateFlag bits. */

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import t from 'tap';
 import { callPool } from '../../native-bindings/call-pool.js';
+import type { ActionList } from '../../native-bindings/lustre.js';
 import { encodeActionItem } from '../../native-bindings/structs.js';
 import { Fake, itemOf, listOf } from './fake.js';
 import { openDescriptors, root } from './helpers.js';
@@ -120,6 +121,14 @@ t.test('an error of recv comes after the lists that were good', async (t) => {
   await tool.unregister();
 });
 
+t.test('a pipe whose other end is closed is an error, and no loop that never waits', async (t) => {
+  const tool = await fake.lustre.register('/mnt/lustre', []);
+  const pending = tool.receive(never);
+  fake.functions.fake_hang_up.int();
+  await t.rejects(pending, { code: 'EPIPE', errno: 32, hint: /dropped the registration/ });
+  await tool.unregister();
+});
+
 t.test('a broken receive buffer gives its good items and the reason, or EPROTO', async (t) => {
   const tool = await fake.lustre.register('/mnt/lustre', []);
   const short = listOf(1n, 2n);
@@ -154,8 +163,14 @@ t.test('unregister ends a pending receive; afterwards nothing reaches C', async 
   await t.rejects(tool.unregister(), { message: /unregistered/ });
 
   const other = await fake.lustre.register('/mnt/lustre', []);
+  fake.push(listOf(8n, 9n));
   fake.fail('llapi_hsm_copytool_unregister', 5);
-  await t.rejects(other.unregister(), { code: 'EIO' });
+  const last: ActionList[] = [];
+  await t.rejects(
+    other.unregister((list) => last.push(list)),
+    { code: 'EIO' },
+  );
+  t.same(cookies(last), [8n, 9n], 'the last look is handed out, whatever the library says then');
   await t.rejects(other.unregister(), { message: /unregistered/ }, 'not even after a failure');
 });
 

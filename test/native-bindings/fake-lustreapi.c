@@ -137,6 +137,12 @@ void fake_delay(int us)
 	delay_us = us;
 }
 
+/* As the kernel does when it drops the registration. */
+void fake_hang_up(void)
+{
+	dup2(pipe_read, pipe_write);
+}
+
 int fake_pipe(void)
 {
 	return pipe_read;
@@ -231,6 +237,7 @@ int llapi_hsm_copytool_recv(struct tool *tool, char **list, int *size)
 		misuse();
 		return -EINVAL;
 	}
+	errno = EAGAIN; /* what older libraries answer at the end of the pipe, too */
 	if (read(tool->fds[0], &byte, 1) != 1)
 		return -errno;
 	pthread_mutex_lock(&lock);

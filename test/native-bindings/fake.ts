@@ -12,6 +12,7 @@ const signatures = {
   fake_fail: { result: 'void', args: ['ptr', 'i32', 'i32'] },
   fake_called: { result: 'void', args: ['ptr', 'i32'] },
   fake_delay: { result: 'void', args: ['i32'] },
+  fake_hang_up: { result: 'void', args: [] },
   fake_pipe: { result: 'i32', args: [] },
   fake_misuses: { result: 'i32', args: [] },
   fake_most_inflight: { result: 'i32', args: [] },

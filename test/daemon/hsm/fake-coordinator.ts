@@ -116,7 +116,7 @@ export class FakeCopytool implements Copytool {
     };
   }
 
-  unregister(): Promise<ActionList[]> {
-    return Promise.resolve([]);
+  unregister(): Promise<void> {
+    return Promise.resolve();
   }
 }
