@@ -4,20 +4,14 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { LhsmError } from '../native-bindings/errors.js';
 import { decodeActionItem } from '../native-bindings/structs.js';
-import { StatusMemory } from './agent-status.js';
+import { partsStatus, StatusMemory } from './agent-status.js';
 import { archiveIds, buildParts, type Parts, type Teardown } from './agent-parts.js';
 import { applyReloadable, whatChanged } from './config/changes.js';
 import type { Config } from './config/config.js';
 import { adminSocket } from './config/mount-name.js';
 import { describeConfig } from './config/to-config.js';
 import { startAdmin } from './control/admin.js';
-import type {
-  AgentControl,
-  AgentStatus,
-  InFlightStatus,
-  ReloadResult,
-  ReregisterResult,
-} from './control/agent-control.js';
+import type { AgentControl, AgentStatus, ReloadResult, ReregisterResult } from './control/agent-control.js';
 import { startHttp } from './control/http.js';
 import { AgentEmitter } from './events.js';
 import { STOP_REASONS } from './hsm/action.js';
@@ -53,8 +47,8 @@ export class Agent implements AgentControl {
   #declareOver: (error: LhsmError | undefined) => void = () => undefined;
   #state: AgentStatus['state'] = 'starting';
   #config: Config;
-  #fsname: string | undefined;
   #parts: Parts | undefined;
+  #started: Promise<void> = Promise.resolve();
   #served: Promise<void> = Promise.resolve();
   #stopped: Promise<void> | undefined;
   #hurry: (() => void) | undefined;
@@ -81,24 +75,33 @@ export class Agent implements AgentControl {
    * Builds everything and returns as soon as the agent can be asked for its status; serving begins when a
    * container has answered and the coordinator has registered us. Throws LhsmError for what no waiting mends:
    * MOUNT_MISSING, MOUNT_SERVED, LIBRARY_*, a path that is not on Lustre, unreadable secrets, the journal.
+   * SHUTDOWN when it is stopped meanwhile.
    */
-  async start(): Promise<void> {
+  start(): Promise<void> {
+    this.#started = this.#start();
+    return this.#started;
+  }
+
+  async #start(): Promise<void> {
+    const { signal } = this.#stopping;
     try {
       const parts = await buildParts({
         config: () => this.#config,
         events: this.events,
         log: this.#log,
         memory: this.#memory,
-        stopping: this.#stopping.signal,
+        stopping: signal,
         giveUp: this.#giveUp.signal,
         teardown: this.#teardown,
         onOver: this.#declareOver,
       });
+      signal.throwIfAborted();
       this.#parts = parts;
-      this.#fsname = parts.fsname;
       await this.#open();
+      signal.throwIfAborted();
       this.#served = this.#serve(parts);
     } catch (error) {
+      this.#parts = undefined;
       await this.#takeDown();
       throw error;
     }
@@ -115,30 +118,15 @@ export class Agent implements AgentControl {
   }
 
   status(): AgentStatus {
-    const nowMs = performance.now();
-    const parts = this.#parts;
     return {
+      ...partsStatus(this.#parts, this.#config),
       version: VERSION,
       pid: process.pid,
       mount: this.#config.mount,
-      fsname: this.#fsname,
       state: this.#state,
-      registered: parts?.registration.registered ?? false,
-      uptimeMs: Math.round(nowMs - this.#startedAtMs),
-      archives: this.#config.archives.map(({ id, container, prefix }) => {
-        const problem = parts ? parts.readiness.problem(id) : 'not probed yet';
-        return { id, container, prefix, ready: problem === undefined, problem };
-      }),
-      lanes: (parts?.scheduler.lanes() ?? []).map(({ lane, queued, running, oldestReceivedAtMs }) => ({
-        lane,
-        queued,
-        running,
-        oldestQueuedMs: oldestReceivedAtMs === undefined ? undefined : Math.round(nowMs - oldestReceivedAtMs),
-      })),
-      inFlight: parts ? [...inFlight(parts.receiver, nowMs)] : [],
+      uptimeMs: Math.round(performance.now() - this.#startedAtMs),
       totals: this.#memory.totals,
       lastErrors: this.#memory.lastErrors,
-      journal: { items: parts?.journal.items ?? 0, sizeBytes: parts?.journal.sizeBytes ?? 0 },
     };
   }
 
@@ -255,8 +243,8 @@ export class Agent implements AgentControl {
       heart.start();
       this.#state = 'running';
       systemd.ready();
-      systemd.status(`serving ${this.#config.mount} (${this.#fsname ?? ''})`);
-      this.#log.info({ mount: this.#config.mount, fsname: this.#fsname }, 'serving');
+      systemd.status(`serving ${this.#config.mount} (${parts.fsname})`);
+      this.#log.info({ mount: this.#config.mount, fsname: parts.fsname }, 'serving');
     } catch (error) {
       if (signal.aborted) return;
       this.#memory.note(undefined, error);
@@ -275,16 +263,18 @@ export class Agent implements AgentControl {
   async #stop(): Promise<void> {
     this.#state = 'stopping';
     this.#stopping.abort(STOP_REASONS.shutdown());
+    this.#parts?.systemd.stopping();
+    // A start that is under way takes down what it has made.
+    await this.#started.catch(() => undefined);
     const parts = this.#parts;
     if (parts) {
-      const { systemd, registration, receiver, scheduler } = parts;
-      systemd.stopping();
+      const { registration, receiver } = parts;
       await this.#served;
-      await registration.settled();
+      await this.#renewed(parts);
       if (registration.registered) {
         receiver.intake('hold');
-        scheduler.resume();
-        await this.#grace(receiver);
+        parts.scheduler.resume();
+        if (!this.#giveUp.signal.aborted) await this.#grace(receiver);
         const giveUp = setTimeout(() => {
           this.#giveUp.abort();
         }, GIVE_UP_MS);
@@ -299,7 +289,26 @@ export class Agent implements AgentControl {
         await receiver.settled();
       }
     }
+    this.#giveUp.abort();
     await this.#takeDown();
+  }
+
+  /**
+   * Waits for a renewal under way. It waits for the ends of what runs, and these, while the MDT does not answer, for
+   * nobody but us: for as long as a shutdown gives them, or until `stop` is called again.
+   */
+  async #renewed({ registration, receiver }: Parts): Promise<void> {
+    const giveUp = (): void => {
+      this.#giveUp.abort();
+    };
+    const timer = setTimeout(giveUp, this.#config.shutdown.graceMs + GIVE_UP_MS);
+    this.#hurry = () => {
+      receiver.stopRunning(STOP_REASONS.shutdown());
+      giveUp();
+    };
+    await registration.settled();
+    clearTimeout(timer);
+    this.#hurry = undefined;
   }
 
   /** Waits until all is done, the grace time has passed, or `stop` is called again. */
@@ -322,22 +331,5 @@ export class Agent implements AgentControl {
         this.#log.error({ err: error }, 'a part of the agent does not stop well');
       }
     }
-  }
-}
-
-function* inFlight(receiver: Receiver, nowMs: number): Iterable<InFlightStatus> {
-  for (const action of receiver.actions()) {
-    if (!action.begun) continue;
-    yield {
-      fid: action.fid,
-      cookie: `0x${action.item.cookie.toString(16)}`,
-      kind: action.kind,
-      archiveId: action.archiveId,
-      blob: action.blob,
-      ageMs: Math.round(nowMs - action.receivedAtMs),
-      bytes: action.counters.bytes,
-      sizeBytes: action.sizeBytes === undefined ? undefined : Number(action.sizeBytes),
-      blocking: action.blocking,
-    };
   }
 }

@@ -1,6 +1,6 @@
 // The daemon: flags → configuration → agent → signals. lhsm-azblobd.cts loads it.
 import { writeFileSync } from 'node:fs';
-import { describeError, LhsmError } from '../native-bindings/errors.js';
+import { describeError, hasCode, LhsmError } from '../native-bindings/errors.js';
 import { Agent } from './agent.js';
 import { check } from './check.js';
 import { parseDaemonFlags, type DaemonFlags } from './config/flags.js';
@@ -53,6 +53,7 @@ async function run(flags: DaemonFlags): Promise<number> {
   try {
     await agent.start();
   } catch (error) {
+    if (hasCode(error, 'SHUTDOWN')) return end;
     log.fatal({ err: error }, describeError(error));
     return EXIT.failed;
   }

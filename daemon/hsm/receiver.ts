@@ -116,15 +116,18 @@ export class Receiver {
     await this.settled();
   }
 
+  /** Stops what runs; what is queued stays queued. */
+  stopRunning(reason: LhsmError): void {
+    for (const { key } of this.#scheduler.running()) this.#live.get(key)?.stop(reason);
+  }
+
   /**
    * Nothing starts any more, what runs may finish until `graceMs` have passed and is then ended with `reason`. What is
    * queued stays queued. `resume` of the scheduler lets it go on.
    */
   async quiesce(graceMs: number, reason: LhsmError): Promise<void> {
     const timer = setTimeout(() => {
-      for (const action of this.#live.values()) {
-        if (this.#scheduler.find(action.key)?.state === 'running') action.stop(reason);
-      }
+      this.stopRunning(reason);
     }, graceMs);
     try {
       await this.#scheduler.pause();
