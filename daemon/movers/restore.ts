@@ -75,6 +75,8 @@ async function fetchContent(restoring: Restoring): Promise<Fetched> {
   for await (const name of namesToTry(tools, job.container, job.item.fid)) {
     // Once is enough: it is the size that counts.
     if (!notThere) await job.admit?.(restoring.sizeBytes, name);
+    // A blob that was deleted half way has left bytes that the holes of the next one would show.
+    else await truncateDescriptor(job.fd, 0n);
     try {
       return await fetchFrom(restoring, name);
     } catch (error) {

@@ -1,5 +1,5 @@
 // What a restore takes for a file's content. What it refuses is in restore-refusals.test.ts.
-import { statSync, truncateSync, writeSync } from 'node:fs';
+import { readFileSync, statSync, truncateSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { restore } from '../../../daemon/movers/restore.js';
@@ -8,6 +8,8 @@ import { startAzurite } from '../../helpers/azurite.js';
 import { Bench, type BenchOptions } from './bench.js';
 import { withOpen } from './fake-lustre.js';
 import type { Mover } from '../../../daemon/movers/mover.js';
+import type { BlobHeaders } from '../../../daemon/blob.js';
+import type { DownloadRequest } from '../../../daemon/transfer/transfer.js';
 import type { Fid } from '../../../native-bindings/lustre.js';
 
 const azurite = await startAzurite();
@@ -183,6 +185,40 @@ t.test('the size is set, whatever the engine left unwritten', async (t) => {
   await withOpen(path, 'wx', (fd) => bench.run(mover, fid, fd));
   t.equal(statSync(path).size, 10_000);
 });
+
+t.test(
+  'a blob that vanishes half way leaves nothing in the holes of the one under the next name',
+  async (t) => {
+    const bench = await Bench.start(t, azurite);
+    const fid = bench.lustre.create('f', Buffer.alloc(200_000));
+    const asked: string[] = [];
+    const engine = {
+      ...bench.tools.transfer,
+      download: async ({ blob, fd }: DownloadRequest): Promise<BlobHeaders> => {
+        asked.push(blob.url);
+        if (asked.length === 1) {
+          writeSync(fd, Buffer.alloc(150_000, 'old'), 0, 150_000, 0);
+          throw new LhsmError('deleted meanwhile', { code: 'BLOB_MISSING', op: 'Get Blob', errno: 2 });
+        }
+        // As with keepHoles: nothing but the last byte of zeros is written.
+        writeSync(fd, Buffer.alloc(1), 0, 1, 199_999);
+        return Promise.resolve({
+          sizeBytes: 200_000,
+          etag: '"0x1"',
+          blobType: 'BlockBlob',
+          accessTier: 'Hot',
+          metadata: {},
+          lastModified: undefined,
+        });
+      },
+    };
+    const mover: Mover = (job, tools, signal) => restore(job, { ...tools, transfer: engine }, signal);
+    const path = join(bench.lustre.mount, '.volatile');
+    await withOpen(path, 'wx', (fd) => bench.run(mover, fid, fd));
+    t.equal(asked.length, 2);
+    t.ok(readFileSync(path).equals(Buffer.alloc(200_000)));
+  },
+);
 
 t.test('the FID of another file system in a blob is not looked up', async (t) => {
   const { bench, fid } = await archived(t, 'content');
