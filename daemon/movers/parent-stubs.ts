@@ -126,7 +126,7 @@ export class ParentStubs {
       const others = this.#underWay.get(name);
       if (!others) break;
       // Whatever becomes of theirs: known now, or ours to try.
-      await others.catch(() => undefined);
+      await settledOrAborted(others, signal);
     }
     const making = this.#make(name, directory, tools, signal, user);
     this.#underWay.set(name, making);
@@ -202,6 +202,18 @@ export class ParentStubs {
     log.warn({ blob: name, err: error, skipped: this.#skips }, 'archive: a directory gets no stub');
     return this.#skip(name, `no stub for the directory ${name}: ${describeError(error)}`);
   }
+}
+
+/** Resolves when the work is settled, well or not, or the signal has aborted. */
+function settledOrAborted(work: Promise<unknown>, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const done = (): void => {
+      signal.removeEventListener('abort', done);
+      resolve();
+    };
+    signal.addEventListener('abort', done);
+    work.then(done, done);
+  });
 }
 
 function isOfTheStub(error: unknown): boolean {

@@ -85,6 +85,27 @@ t.test('no more names are kept than allowed, the last used ones', async (t) => {
   t.equal(stubs.knownCount, 2);
 });
 
+t.test("an archive that waits for a sibling's stub is aborted at once all the same", async (t) => {
+  const bench = await Bench.start(t, azurite);
+  mkdirSync(join(bench.lustre.mount, 'd'));
+  const abort = new AbortController();
+  let made: (etag: string) => void = () => undefined;
+  const container = counting(() => {
+    // By then both are on their way, and the second waits for the first.
+    setImmediate(() => {
+      abort.abort();
+    });
+    return new Promise((resolve) => (made = resolve));
+  });
+  const stubs = new ParentStubs(container);
+  const first = stubs.ensure(Buffer.from('d/1'), bench.tools, never, user);
+  const second = stubs.ensure(Buffer.from('d/2'), bench.tools, abort.signal, user);
+  await t.rejects(second, { name: 'AbortError' });
+  made('"0x1"');
+  t.same(await first, []);
+  t.same(container.names, ['d']);
+});
+
 t.test('an archive that is aborted does not take its siblings with it', async (t) => {
   const bench = await Bench.start(t, azurite);
   mkdirSync(join(bench.lustre.mount, 'd'));
