@@ -16,7 +16,8 @@ export interface RetryPolicy {
   readonly maxPassingTries?: number;
   /**
    * How long what passes by itself is tried again without progress: of the request when nobody answers, of anybody at the
-   * gate when all are asked for patience.
+   * gate when all are asked for patience, but then of the request for four times as long at most: one blob may be refused
+   * for ever while all others are served.
    */
   readonly retryForMs?: number;
   /** The first pause is between half of this and this; each later one doubles. */
@@ -52,6 +53,9 @@ export function retryPolicyOf({ maxTries, retryForMs, retryDelayMs }: RetryOfCon
     ...(retryDelayMs === undefined ? {} : { baseDelayMs: retryDelayMs }),
   };
 }
+
+/** How many times `retryForMs` a request may be refused in a row while others get through. */
+const MOST_PATIENCE = 4;
 
 /** The longest that a Retry-After may hold us: a heartbeat keeps the action alive meanwhile. */
 const MAX_RETRY_AFTER_MS = 120_000;
@@ -204,7 +208,9 @@ export async function withRetries<T>(
       if (isOwn) failures += 1;
       // While others get through, the service only asks for patience, and that is what time at the gate is.
       const stuckSince = throttled ? Math.max(since, gate?.progressAt ?? since) : since;
-      if (!error.retryable || isOver(policy, error, failures, performance.now() - stuckSince)) throw error;
+      const nowMs = performance.now();
+      const stuckMs = Math.max(nowMs - stuckSince, (nowMs - since) / MOST_PATIENCE);
+      if (!error.retryable || isOver(policy, error, failures, stuckMs)) throw error;
       options.onRetry?.(error);
       if (isOwn) await pause(Math.max(asked, backoffMs(policy, failures)), op, signal);
     }

@@ -147,17 +147,33 @@ t.test('a wave of refusals is one failure, and closes the gate for a short while
   t.same((await Promise.all(running)).sort(), [...Array.from({ length: 15 }, () => 'done'), 'failed']);
 });
 
+t.test('who is refused for ever fails in the end, though others get through all the time', async (t) => {
+  const gate = new ThrottleGate();
+  const timed = { ...policy, maxPassingTries: Infinity, retryForMs: 500 };
+  const others = setInterval(() => {
+    gate.passed();
+  }, 1);
+  t.teardown(() => {
+    clearInterval(others);
+  });
+  const began = performance.now();
+  const running = withRetries({ ...options, policy: timed, gate }, () => Promise.reject(busy()));
+  await t.rejects(running, { code: 'THROTTLED' });
+  const lasted = performance.now() - began;
+  t.ok(lasted >= 2000, `${lasted} ms: while they do, patience is longer`);
+});
+
 t.test('near the allowance of a service everybody gets through, and few requests are in vain', async (t) => {
   const perSecond = 400;
   let tokens = 20;
+  let filledAtMs = performance.now();
   let served = 0;
   let refused = 0;
-  const refill = setInterval(() => {
-    tokens = Math.min(perSecond / 10, tokens + perSecond / 100);
-  }, 10);
-  t.teardown(() => {
-    clearInterval(refill);
-  });
+  const refill = (): void => {
+    const nowMs = performance.now();
+    tokens = Math.min(perSecond / 10, tokens + ((nowMs - filledAtMs) * perSecond) / 1000);
+    filledAtMs = nowMs;
+  };
   const gate = new ThrottleGate();
   const timed = retryPolicyOf({ maxTries: 8, retryForMs: 60_000, retryDelayMs: 20 });
   let left = 800;
@@ -166,6 +182,7 @@ t.test('near the allowance of a service everybody gets through, and few requests
       left -= 1;
       await withRetries({ ...options, policy: timed, gate }, async () => {
         await delay(2);
+        refill();
         if (tokens < 1) {
           refused += 1;
           throw busy();
