@@ -3,7 +3,7 @@
 import { readFileSync } from 'node:fs';
 import { Agent as HttpAgent } from 'node:http';
 import { Agent as HttpsAgent, type AgentOptions } from 'node:https';
-import type { Socket } from 'node:net';
+import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import tls from 'node:tls';
 import {
@@ -95,6 +95,12 @@ function keepAliveAgent(Base: AgentClass, options: AgentOptions, stallMs: number
     const socket = create(connection, callback);
     giveUpWhenStalled(socket, stallMs);
     return socket;
+  };
+  const reuse = agent.reuseSocket.bind(agent);
+  agent.reuseSocket = (socket, request) => {
+    // Between requests its time is what the server's Keep-Alive header says, a few seconds often.
+    if (socket instanceof Socket) socket.setTimeout(stallMs);
+    reuse(socket, request);
   };
   return agent;
 }

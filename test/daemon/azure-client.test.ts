@@ -1,10 +1,15 @@
-// The certificates that are trusted beside a CA file.
+// Connections that are used again, and the certificates that are trusted beside a CA file.
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setImmediate, setTimeout as delay } from 'node:timers/promises';
 import { rootCertificates } from 'node:tls';
 import t from 'tap';
+import { AzureClients } from '../../daemon/azure-client.js';
 import { selfSigned } from '../helpers/self-signed.js';
 
 const module = new URL('../../daemon/azure-client.js', import.meta.url).href;
@@ -41,3 +46,39 @@ t.test('a CA file adds to what Node trusts, extra certificates included', (t) =>
   t.ok(has(missing, own), 'a file that is not there is no failure, as Node has it');
   t.end();
 });
+
+t.test(
+  'a request on a connection that is used again has all its time, whatever the server keeps idle ones for',
+  async (t) => {
+    let requests = 0;
+    let connections = 0;
+    let slow = false;
+    const server = createServer((_request, response) => {
+      requests += 1;
+      response.setHeader('Content-Length', '5');
+      // Longer than those two seconds: that is for the time between requests.
+      void delay(slow ? 2500 : 0).then(() => response.end());
+    });
+    // What it tells in its Keep-Alive header.
+    server.keepAliveTimeout = 2000;
+    server.on('connection', () => (connections += 1)).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const clients = new AzureClients({ socketTimeoutMs: 20_000 });
+    t.teardown(() => {
+      clients.close();
+      server.close();
+    });
+    const { port } = server.address() as AddressInfo;
+    const blob = clients.blob({
+      url: `http://127.0.0.1:${port}/account/container/name`,
+      auth: { kind: 'sas', query: () => 'sig=x' },
+    });
+    do {
+      await blob.getProperties();
+      await setImmediate();
+    } while (connections === requests);
+    slow = true;
+    await blob.getProperties();
+    t.ok(connections < requests);
+  },
+);
