@@ -96,7 +96,7 @@ export interface RegisteredEvent {
 }
 
 export interface UnregisteredEvent {
-  readonly reason: 'shutdown' | 'reregister' | 'filesystem-gone' | 'error';
+  readonly reason: 'shutdown' | 'reregister';
 }
 
 /** A try to reach an archive's container. */

@@ -35,9 +35,6 @@ export const WHOLE_FILE = 0xffffffffffffffffn;
 /** FIDs that one llapi_hsm_request takes: 24 + 32·n + data must stay below 1,706 bytes, more is E2BIG. */
 export const MAX_REQUEST_FIDS = 52;
 
-/** Bytes of a request (header, items and data) from which the MDS answers E2BIG. */
-export const REQUEST_BYTES_LIMIT = 1706;
-
 const actionNames = new Map<number, string>(
   Object.entries(CopytoolAction).map(([name, value]) => [value, name.toLowerCase()]),
 );
