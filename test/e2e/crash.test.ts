@@ -117,7 +117,7 @@ t.test(
 );
 
 t.test('a remove left by a dead process and given up by the MDT meanwhile deletes nothing', async (t) => {
-  const site = await Site.start({ tunables: { 'hsm.active_request_timeout': '1' } });
+  const site = await Site.start();
   t.teardown(() => site.stop());
   const first = await Daemon.start(site.settings());
   const bytes = site.write('file', 1000);
@@ -127,7 +127,9 @@ t.test('a remove left by a dead process and given up by the MDT meanwhile delete
   await site.gate.held(1);
   await first.kill();
   // The coordinator times the request out: the file stays archived, its copy is wanted again.
+  await site.sim.setParam('hsm.active_request_timeout', 1);
   await site.drained();
+  await site.sim.setParam('hsm.active_request_timeout', 3600);
   site.gate.open();
   const second = await Daemon.start({ ...site.settings(), dir: first.dir });
   t.teardown(() => second.stop());

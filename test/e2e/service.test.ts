@@ -120,7 +120,7 @@ t.test('SIGTERM while it waits for the coordinator ends it', async (t) => {
 
 t.test('SIGTERM while the registration is under way ends it, and takes nothing up', async (t) => {
   const site = await startSite(t);
-  await site.sim.fault('register delay_ms=700');
+  await site.sim.fault('register delay_ms=5000');
   const daemon = Daemon.spawn(site.settings());
   t.teardown(() => daemon.stop());
   await daemon.log((line) => line.msg === 'the container is ready');
@@ -199,10 +199,10 @@ t.test('an MDT restart: the daemon is registered again by the kernel and goes on
 
 t.test('heartbeats keep what runs and what waits alive beyond the timeout of the coordinator', async (t) => {
   const site = await startSite(t, {
-    tunables: { 'hsm.active_request_timeout': '2' },
+    tunables: { 'hsm.active_request_timeout': '8' },
     more:
       '[scheduler]\nmax_actions = 2\nrestore_reserved = 1\n' +
-      '[hsm]\nactive_request_timeout_s = 2\nheartbeat_s = 0.2\nrestore_first_progress_s = 0.5\n' +
+      '[hsm]\nactive_request_timeout_s = 8\nheartbeat_s = 0.5\nrestore_first_progress_s = 1\n' +
       '[transfer]\nstall_timeout_s = 60\n[http]\nlisten = "127.0.0.1:0"\n',
   });
   await site.daemon();
@@ -216,7 +216,7 @@ t.test('heartbeats keep what runs and what waits alive beyond the timeout of the
   await site.lfs('hsm_archive', ...names.map((name) => site.path(name)));
   await site.sim.wait('started==5');
   // Twice the timeout goes by: what showed no sign of life would be cancelled by then.
-  await setTimeout(4000);
+  await setTimeout(16_000);
   t.equal((await site.sim.counters())['started'], 5);
   site.gate.open();
   t.ok((await reader).equals(bytes));
