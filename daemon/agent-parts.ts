@@ -95,7 +95,9 @@ export async function buildParts(context: PartsContext): Promise<Parts> {
   });
   if (damaged > 0) log.error({ damaged, file: `${journalPath}.damaged` }, 'the journal has damaged lines');
 
-  const containers = archives.map((entry) => createArchiveContainer(entry, containerOptions(config(), log)));
+  const containers = archives.map((entry) =>
+    createArchiveContainer(entry, containerOptions(config(), log, events)),
+  );
   teardown.push(() => {
     for (const container of containers) container.close();
   });
@@ -176,7 +178,8 @@ export function archiveIds(config: Config): number[] {
   return ids.includes(0) ? [] : ids;
 }
 
-export function containerOptions(config: Config, log: Logger): ContainerOptions {
+/** `events` hears of retries and throttles. */
+export function containerOptions(config: Config, log: Logger, events?: AgentEmitter): ContainerOptions {
   const { caFile, maxTries, retryForMs, stallTimeoutMs } = config.transfer;
   return {
     caFile,
@@ -188,6 +191,10 @@ export function containerOptions(config: Config, log: Logger): ContainerOptions 
     },
     onRetry: (error) => {
       log.debug({ err: error }, 'a request is tried again');
+      events?.emit('containerRequest', { what: 'retry' });
+    },
+    onThrottle: () => {
+      events?.emit('containerRequest', { what: 'throttle' });
     },
   };
 }

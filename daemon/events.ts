@@ -108,6 +108,11 @@ export interface ProbedEvent {
   readonly code: string | undefined;
 }
 
+/** A request that moves no content (a look, a directory stub, a delete, a probe) is sent again, or was asked for patience. */
+export interface ContainerRequestEvent {
+  readonly what: 'retry' | 'throttle';
+}
+
 /** A SIGHUP or `lhsm-azblob reload` was carried out. */
 export interface ReloadedEvent {
   readonly ok: boolean;
@@ -129,6 +134,7 @@ export interface AgentEvents {
   registered: RegisteredEvent;
   unregistered: UnregisteredEvent;
   probed: ProbedEvent;
+  containerRequest: ContainerRequestEvent;
   reloaded: ReloadedEvent;
 }
 

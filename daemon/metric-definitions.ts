@@ -23,6 +23,9 @@ const histogram = (help: string, ...labels: string[]): MetricDefinition => ({
   buckets: DURATIONS,
 });
 
+const REQUEST_KINDS =
+  'kind: that of the action whose content they move, "container" for looks, directory stubs, deletes and probes.';
+
 export const METRICS = {
   lhsm_azblob_received_actions_total: counter(
     'Actions received from the coordinator. blocking: somebody waits in open or read.',
@@ -64,9 +67,12 @@ export const METRICS = {
     'Age of the oldest action in flight; 0 when there is none.',
     'kind',
   ),
-  lhsm_azblob_request_retries_total: counter('Requests to Azure that were sent again.', 'kind'),
+  lhsm_azblob_request_retries_total: counter(
+    `Requests to Azure that were sent again. ${REQUEST_KINDS}`,
+    'kind',
+  ),
   lhsm_azblob_request_throttles_total: counter(
-    'Answers of Azure that asked for patience (503, 429, 500 OperationTimedOut).',
+    `Answers of Azure that asked for patience (503, 429, 500 OperationTimedOut). ${REQUEST_KINDS}`,
     'kind',
   ),
   lhsm_azblob_heartbeats_total: counter(

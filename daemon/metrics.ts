@@ -158,6 +158,10 @@ class PromMetrics implements Metrics {
         const direction = directions[kind];
         if (direction !== undefined) this.#finishedBytes[direction] += event.bytes;
       }),
+      events.on('containerRequest', ({ what }) => {
+        const name = `lhsm_azblob_request_${what === 'retry' ? 'retries' : 'throttles'}_total` as const;
+        this.#count(name, { kind: 'container' });
+      }),
       events.on('heartbeat', ({ kind }) => {
         this.#count('lhsm_azblob_heartbeats_total', { kind });
       }),

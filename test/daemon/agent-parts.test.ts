@@ -3,6 +3,8 @@ import { pino } from 'pino';
 import t from 'tap';
 import { containerOptions } from '../../daemon/agent-parts.js';
 import { parseConfig } from '../../daemon/config/load.js';
+import { AgentEmitter } from '../../daemon/events.js';
+import { LhsmError } from '../../native-bindings/errors.js';
 import { MINIMAL } from './config/helpers.js';
 
 t.test('containers have the patience and the CA file of the configuration', (t) => {
@@ -15,5 +17,17 @@ t.test('containers have the patience and the CA file of the configuration', (t) 
     stallTimeoutMs: 5000,
     caFile: '/ca.pem',
   });
+  t.end();
+});
+
+t.test('retries and throttles of the requests of containers are told as events', (t) => {
+  const events = new AgentEmitter();
+  const told: string[] = [];
+  events.on('containerRequest', ({ what }) => told.push(what));
+  const config = parseConfig(MINIMAL, 'test.toml', { env: {} });
+  const { onRetry, onThrottle } = containerOptions(config, pino({ level: 'silent' }), events);
+  onThrottle?.();
+  onRetry?.(new LhsmError('busy', { code: 'THROTTLED', op: 'Put Blob' }));
+  t.same(told, ['throttle', 'retry']);
   t.end();
 });

@@ -49,6 +49,9 @@ t.test('what the events tell is counted', async (t) => {
   events.emit('journal', { op: 'committed', items: 3, sizeBytes: 4096 });
   events.emit('recovered', { kind: 'archive', outcome: 'redone' });
   events.emit('probed', { archiveId: 2, container: 'cold', ready: false, code: 'FORBIDDEN' });
+  events.emit('containerRequest', { what: 'throttle' });
+  events.emit('containerRequest', { what: 'retry' });
+  events.emit('containerRequest', { what: 'retry' });
   events.emit('reloaded', { ok: true, applied: [], needRestart: [] });
   events.emit('registered', { archiveIds: [2], again: false });
   const expected: Readonly<Record<string, number>> = {
@@ -63,6 +66,8 @@ t.test('what the events tell is counted', async (t) => {
     'lhsm_azblob_action_first_byte_seconds_count{kind="restore"}': 2,
     'lhsm_azblob_request_retries_total{kind="restore"}': 3,
     'lhsm_azblob_request_throttles_total{kind="restore"}': 2,
+    'lhsm_azblob_request_retries_total{kind="container"}': 2,
+    'lhsm_azblob_request_throttles_total{kind="container"}': 1,
     'lhsm_azblob_heartbeats_total{kind="archive"}': 1,
     lhsm_azblob_journal_items: 3,
     lhsm_azblob_journal_size_bytes: 4096,
