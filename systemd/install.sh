@@ -8,7 +8,8 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 dest=${DESTDIR:-}
 lib=$prefix/lib/lhsm-azblob
 
-if ! [ -e "$root/dist/daemon/lhsm-azblobd.cjs" ] || ! [ -d "$root/node_modules" ]; then
+if ! [ -e "$root/dist/daemon/lhsm-azblobd.cjs" ] || ! [ -e "$root/dist/native-bindings/crc64.node" ] ||
+  ! [ -d "$root/node_modules" ]; then
   echo 'Not built yet. Run: npm ci && npm run build' >&2
   exit 1
 fi
