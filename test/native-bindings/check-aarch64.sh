@@ -1,0 +1,38 @@
+#!/bin/sh
+# Checks the CRC64 of aarch64 (PMULL) on another machine: crc64-harness.c, cross-compiled, under qemu. Also compiles the
+# addon, which cannot be loaded here. `npm run check:aarch64` calls it. Installs what it needs on Debian or Ubuntu
+# when root, otherwise names the command.
+set -eu
+
+root=$(cd "$(dirname "$0")/../.." && pwd)
+missing=''
+command -v aarch64-linux-gnu-gcc >/dev/null 2>&1 || missing="$missing gcc-aarch64-linux-gnu libc6-dev-arm64-cross"
+command -v qemu-aarch64-static >/dev/null 2>&1 || missing="$missing qemu-user-static"
+if [ -n "$missing" ]; then
+  command="apt-get install -y --no-install-recommends$missing"
+  if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1; then
+    echo "Missing:$missing. Run as root: apt-get update && $command" >&2
+    exit 1
+  fi
+  export DEBIAN_FRONTEND=noninteractive
+  echo "Installing$missing" >&2
+  # shellcheck disable=SC2086 -- the words are meant to be several
+  $command >/dev/null 2>&1 || {
+    apt-get update -q >&2
+    $command -q >&2
+  }
+fi
+
+out=$(mktemp -d)
+trap 'rm -rf "$out"' EXIT
+headers=$(cd "$root" && node -p 'require("node-api-headers").include_dir' 2>/dev/null) ||
+  headers=$(node -p 'path.join(process.execPath, "../../include/node")')
+flags='-std=gnu11 -O2 -Wall -Wextra -Werror -pthread'
+# shellcheck disable=SC2086
+{
+  aarch64-linux-gnu-gcc $flags -fPIC -shared -DNAPI_VERSION=8 -isystem "$headers" -o "$out/crc64.node" \
+    "$root/native-bindings/crc64.c" "$root/native-bindings/crc64-core.c"
+  aarch64-linux-gnu-gcc $flags -static -o "$out/harness" \
+    "$root/test/native-bindings/crc64-harness.c" "$root/native-bindings/crc64-core.c"
+}
+qemu-aarch64-static "$out/harness" pmull
