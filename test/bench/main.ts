@@ -1,7 +1,8 @@
 // `npm run bench -- NAME [options]`: runs one of the benches.
 import { run as agent } from './agent.js';
+import { run as crc64 } from './crc64.js';
 
-const benches: Readonly<Record<string, (argv: string[]) => Promise<boolean>>> = { agent };
+const benches: Readonly<Record<string, (argv: string[]) => Promise<boolean>>> = { agent, crc64 };
 
 const [name = '', ...argv] = process.argv.slice(2);
 const bench = benches[name];
