@@ -28,7 +28,7 @@ import { Readiness } from './readiness.js';
 import { Registration } from './registration.js';
 import { Share, UNLIMITED, within } from './share.js';
 import { Systemd } from './systemd.js';
-import { createTransferEngine } from './transfer/sdk-engine.js';
+import { createTransferEngine } from './transfer/engine.js';
 
 const open = promisify(openCallback);
 const close = promisify(closeCallback);

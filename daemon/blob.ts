@@ -5,7 +5,12 @@ import type { StorageSharedKeyCredential } from '@azure/storage-blob';
 /** How requests for a blob are authorised. A SAS is asked for anew at each request: it may rotate. */
 export type BlobAuth =
   | { readonly kind: 'shared-key'; readonly credential: StorageSharedKeyCredential }
-  | { readonly kind: 'token'; readonly credential: TokenCredential }
+  | {
+      readonly kind: 'token';
+      readonly credential: TokenCredential;
+      /** The service has refused the token: the next one is to be a new one. */
+      readonly renew?: () => void;
+    }
   | { readonly kind: 'sas'; readonly query: () => string };
 
 /** A blob's address without any secret in it, and how to be let in. */

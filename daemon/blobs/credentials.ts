@@ -91,7 +91,11 @@ export function resolveCredential(
 
 function token(make: () => Extract<BlobAuth, { kind: 'token' }>['credential']): ResolvedCredential {
   try {
-    return { auth: { kind: 'token', credential: new TokenCache(make()) } };
+    const cache = new TokenCache(make());
+    const renew = (): void => {
+      cache.forget();
+    };
+    return { auth: { kind: 'token', credential: cache, renew } };
   } catch (error) {
     // The library checks its options and the AZURE_* variables here; its messages name them, not their values.
     throw new LhsmError(

@@ -66,6 +66,11 @@ export class TokenCache implements TokenCredential {
     return handedOut(await unlessAborted(this.#renew(entry, scopes, options), abortSignal));
   }
 
+  /** The tokens at hand have been refused: whoever asks next waits for a new one. */
+  forget(): void {
+    for (const entry of this.#entries.values()) delete entry.token;
+  }
+
   #renew(entry: Entry, scopes: string | string[], options: GetTokenOptions): Promise<AccessToken> {
     entry.flight ??= this.#ask(scopes, options)
       .then((token) => {

@@ -1,9 +1,9 @@
-// The one request that makes an upload visible, under its condition. A commit whose answer was lost is tried again, and
-// then meets itself: the blob is no longer the expected one, because it is ours. upload.ts calls it.
-import { createHash } from 'node:crypto';
+// The one request that makes an upload of blocks visible, under its condition, and the look at a commit whose answer was
+// lost: it is tried again, and then meets itself: the blob is no longer the expected one, because it is ours. upload.ts
+// calls it.
 import type { BlobRequestConditions } from '@azure/storage-blob';
 import { hasCode } from '../../native-bindings/errors.js';
-import { request, type EngineParts } from './parts.js';
+import { sdkRequest, type EngineParts } from './parts.js';
 import type { UploadRequest, UploadResult } from './transfer.js';
 
 interface Written {
@@ -18,40 +18,23 @@ function conditionsOf({ expected }: UploadRequest): BlobRequestConditions {
   return expected === 'absent' ? { ifNoneMatch: '*' } : { ifMatch: expected.etag };
 }
 
-/** Put Blob. Rejects with LhsmError ESTALE code BLOB_CHANGED when the blob is not the expected one. */
-export async function commitWhole(
+/**
+ * The blob that a refused Put Blob of ours made at an earlier try; undefined when it is somebody else's. Its metadata
+ * have the CRC64 of the content, and who wrote what over what: same metadata and size is all that we wanted to be true.
+ */
+export async function recogniseOwn(
   parts: EngineParts,
   transfer: UploadRequest,
-  content: Buffer,
+  metadata: Readonly<Record<string, string>>,
+  error: unknown,
   signal: AbortSignal,
-): Promise<UploadResult> {
-  let tries = 0;
-  try {
-    return await request(parts, transfer, 'Put Blob', signal, async (client, attempt) => {
-      tries = attempt.number;
-      const answer = await client.upload(content, content.length, {
-        abortSignal: signal,
-        conditions: conditionsOf(transfer),
-        metadata: { ...transfer.metadata },
-      });
-      return resultOf(answer);
-    });
-  } catch (error) {
-    if (tries < 2 || !hasCode(error, 'BLOB_CHANGED')) throw error;
-    const ours = await request(parts, transfer, 'Get Blob Properties', signal, async (client) => {
-      const found = await client.getProperties({ abortSignal: signal });
-      // The service keeps an MD5 of every Put Blob (Put Blob, x-ms-blob-content-md5): same bytes, same metadata is
-      // all that we wanted to be true.
-      const same =
-        found.contentLength === content.length &&
-        sameMetadata(found.metadata, transfer.metadata) &&
-        found.contentMD5 !== undefined &&
-        createHash('md5').update(content).digest().equals(found.contentMD5);
-      return same ? resultOf(found) : undefined;
-    });
-    if (ours) return ours;
-    throw error;
-  }
+): Promise<UploadResult | undefined> {
+  if (!hasCode(error, 'BLOB_CHANGED')) return undefined;
+  return sdkRequest(parts, transfer, { op: 'Get Blob Properties', signal }, async (client) => {
+    const found = await client.getProperties({ abortSignal: signal });
+    const same = found.contentLength === transfer.sizeBytes && sameMetadata(found.metadata, metadata);
+    return same ? resultOf(found) : undefined;
+  });
 }
 
 /** Put Block List. Rejects with LhsmError ESTALE code BLOB_CHANGED when the blob is not the expected one. */
@@ -59,22 +42,23 @@ export async function commitBlocks(
   parts: EngineParts,
   transfer: UploadRequest,
   ids: readonly string[],
+  metadata: Readonly<Record<string, string>>,
   signal: AbortSignal,
 ): Promise<UploadResult> {
   let tries = 0;
   try {
-    return await request(parts, transfer, 'Put Block List', signal, async (client, attempt) => {
+    return await sdkRequest(parts, transfer, { op: 'Put Block List', signal }, async (client, attempt) => {
       tries = attempt.number;
       const answer = await client.commitBlockList([...ids], {
         abortSignal: signal,
         conditions: conditionsOf(transfer),
-        metadata: { ...transfer.metadata },
+        metadata: { ...metadata },
       });
       return resultOf(answer);
     });
   } catch (error) {
     if (tries < 2 || !hasCode(error, 'BLOB_CHANGED')) throw error;
-    const ours = await request(parts, transfer, 'Get Block List', signal, async (client) => {
+    const ours = await sdkRequest(parts, transfer, { op: 'Get Block List', signal }, async (client) => {
       const found = await client.getBlockList('committed', { abortSignal: signal });
       const names = (found.committedBlocks ?? []).map(({ name }) => name);
       // Block ids are random: nobody else's commit can hold them.

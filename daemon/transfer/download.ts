@@ -1,20 +1,19 @@
-// One restore's bytes: the first range decides (size, version, type), the rest come over several connections.
-// sdk-engine.ts calls it.
-import type { Readable } from 'node:stream';
-import type { BlobDownloadResponseParsed, BlockBlobClient } from '@azure/storage-blob';
+// One restore's bytes: the first range decides (size, version, type), the rest come over several connections and workers.
+// engine.ts calls it.
 import { LhsmError } from '../../native-bindings/errors.js';
 import { httpStatus } from '../azure-errors.js';
-import { blobHeaders } from '../blob-headers.js';
 import type { BlobHeaders } from '../blob.js';
-import { request, subjectOf, type EngineParts } from './parts.js';
-import { blobChanged, sizeMismatch, totalBytes } from './range-answer.js';
-import { HOLE_BYTES, Slab, dataPieces } from './slab.js';
-import { StallWatch } from './stall-watch.js';
+import { CrcSpans } from './crc-spans.js';
+import { crcOf, CRC_METADATA } from './crc-metadata.js';
+import { headerValue } from './header-lines.js';
+import { CallerError, subjectOf, wireRequest, type EngineParts } from './parts.js';
+import { blobChanged, headersOfAnswer, sizeMismatch, totalBytes, type AskedRange } from './range-answer.js';
 import type { DownloadRequest } from './transfer.js';
+import { wireError } from './wire-failure.js';
 import { WorkGroup } from './work-group.js';
+import type { How } from './worker-pool.js';
+import type { Answer, DoneEvent, Target } from './worker/messages.js';
 
-/** What is written at once: large enough that a write costs nothing beside its bytes, small enough to have many. */
-const SLAB_BYTES = 1024 * 1024;
 /** A try that moved that much counts as progress: the tries begin anew. */
 const PROGRESS_BYTES = 256 * 1024;
 
@@ -34,6 +33,9 @@ class Download {
   readonly #startedMs = performance.now();
   #headers: BlobHeaders | undefined;
   #keepHoles = false;
+  /** The blob's CRC64 as its metadata have it. */
+  #expectedCrc: bigint | undefined;
+  readonly #spans = new CrcSpans();
   /** Where the next range begins. */
   #next = 0;
 
@@ -44,10 +46,15 @@ class Download {
   }
 
   async run(signal: AbortSignal): Promise<BlobHeaders> {
-    const group = new WorkGroup('Get Blob', signal);
-    group.run(() => this.#work(group, true));
-    await group.finish();
+    const { sizeBytes } = this.#transfer;
+    if (sizeBytes <= this.#parts.blockSizeBytes) await this.#range(0, sizeBytes, signal, () => undefined);
+    else {
+      const group = new WorkGroup('Get Blob', signal);
+      group.run(() => this.#work(group, true));
+      await group.finish();
+    }
     if (!this.#headers) throw new Error('a download ended without an answer');
+    this.#checkCrc();
     return this.#headers;
   }
 
@@ -74,148 +81,109 @@ class Download {
     for (let index = 0; index < others; index += 1) group.run(() => this.#work(group, false));
   }
 
+  /** `onPinned` is given for the first range only. */
   async #range(
     start: number,
     end: number,
     signal: AbortSignal,
     onPinned: (() => void) | undefined,
   ): Promise<void> {
-    const { pool } = this.#parts;
-    const slabBytes = Math.min(
-      SLAB_BYTES,
-      Math.max(HOLE_BYTES, pool.maxBytes / 8),
-      pool.maxBytes,
-      end - start,
-    );
     let at = start;
-    await request(this.#parts, this.#transfer, 'Get Blob', signal, async (client, attempt) => {
+    const options = {
+      op: 'Get Blob',
+      urgent: onPinned !== undefined,
+      signal,
+      bytes: end - start,
+      headers: () => this.#headersFor(at, end),
+    };
+    await wireRequest(this.#parts, this.#transfer, options, async (target, attempt) => {
       const from = at;
-      // For this try only: who pauses must not keep others from their buffers.
-      const buffer = await pool.acquire(Math.max(slabBytes, 1), signal);
-      const slab = new Slab(buffer.bytes, at, end, (bytes, position) => this.#write(bytes, position));
-      try {
-        await this.#get(client, slab, signal, onPinned);
-      } finally {
-        buffer.release();
-        at = slab.writtenTo;
-        if (at - from >= PROGRESS_BYTES) attempt.madeProgress();
+      const done = await this.#get(target, from, end, signal, onPinned);
+      at = done.bytes;
+      if (this.#expectedCrc !== undefined) this.#spans.add(from, at, done.crc);
+      if (at - from >= PROGRESS_BYTES) attempt.madeProgress();
+      if (!done.failure) return;
+      const error = wireError(done.failure, 'Get Blob', this.#subject, this.#parts.stallTimeoutMs);
+      // No byte 0 in it: the blob is empty, and the file is not.
+      if (httpStatus(error) === 416 && from === 0 && end > 0) {
+        throw sizeMismatch(this.#subject, this.#transfer.sizeBytes, 0);
       }
+      throw error;
     });
   }
 
-  /** One request: reads its body into the slab. What has arrived when it breaks is written and not asked for again. */
-  async #get(
-    client: BlockBlobClient,
-    slab: Slab,
-    signal: AbortSignal,
-    onPinned: (() => void) | undefined,
-  ): Promise<void> {
-    const asked = { start: slab.writtenTo, end: slab.end, subject: this.#subject };
-    const watch = new StallWatch(this.#parts.stallTimeoutMs, signal);
-    try {
-      const answer = await this.#ask(client, asked.start, asked.end, watch.signal);
-      const body = answer.readableStreamBody as Readable;
-      try {
-        this.#pin(answer, totalBytes(answer, asked), onPinned);
-        await this.#read(body, slab, watch);
-      } finally {
-        body.destroy();
-        // The SDK's stream says why it ends to whoever listens; nobody does any more.
-        body.on('error', () => undefined);
-      }
-    } catch (error) {
-      throw (signal.aborted ? undefined : watch.stallError(this.#subject)) ?? error;
-    } finally {
-      watch.done();
-    }
+  #headersFor(at: number, end: number): string {
+    const ifMatch = this.#headers?.etag ?? this.#transfer.ifMatch;
+    // A range of an empty blob would be answered with 416: then the whole is asked for.
+    const range = end > at ? `x-ms-range: bytes=${at}-${end - 1}\r\n` : '';
+    return ifMatch === undefined ? range : `${range}if-match: ${headerValue(ifMatch)}\r\n`;
   }
 
-  async #ask(
-    client: BlockBlobClient,
-    start: number,
+  /** One request. What has arrived when it breaks is written, and not asked for again. */
+  #get(
+    target: Target,
+    from: number,
     end: number,
     signal: AbortSignal,
-  ): Promise<BlobDownloadResponseParsed> {
-    const ifMatch = this.#headers?.etag ?? this.#transfer.ifMatch;
-    try {
-      // A range of an empty blob would be answered with 416: then the whole is asked for.
-      return await client.download(start, end > start ? end - start : undefined, {
-        abortSignal: signal,
-        conditions: ifMatch === undefined ? {} : { ifMatch },
-        maxRetryRequests: 0,
-      });
-    } catch (error) {
-      // No byte 0 in it: the blob is empty, and the file is not.
-      if (httpStatus(error) === 416 && start === 0)
-        throw sizeMismatch(this.#subject, this.#transfer.sizeBytes, 0);
-      throw error;
-    }
+    onPinned: (() => void) | undefined,
+  ): Promise<DoneEvent> {
+    const { fd, sizeBytes, counters } = this.#transfer;
+    const asked = { start: from, end, subject: this.#subject };
+    return this.#parts.workers.get(
+      { target, fd, start: from, end, fileBytes: sizeBytes },
+      (answer) => {
+        const how = this.#pin(answer, asked, onPinned);
+        if (end > from) counters.firstByteMs ??= performance.now() - this.#startedMs;
+        return how;
+      },
+      counters,
+      signal,
+    );
   }
 
   /** The first answer is judged and pins its version; each later one must be of that version. */
-  #pin(answer: BlobDownloadResponseParsed, total: number, onPinned: (() => void) | undefined): void {
+  #pin(answer: Answer, asked: AskedRange, onPinned: (() => void) | undefined): How {
     const { accept, sizeBytes, keepHoles, ifMatch } = this.#transfer;
+    const total = totalBytes(answer, asked);
+    const headers = headersOfAnswer(answer, total, this.#subject);
     const pinned = this.#headers?.etag ?? ifMatch;
     // If-Match should have seen to that; a server that ignores it must not mix two versions.
-    if (pinned !== undefined && bareEtag(answer.etag) !== bareEtag(pinned)) throw blobChanged(this.#subject);
+    if (pinned !== undefined && bareEtag(headers.etag) !== bareEtag(pinned)) throw blobChanged(this.#subject);
     if (this.#headers) {
       if (total !== sizeBytes) throw sizeMismatch(this.#subject, sizeBytes, total);
-      return;
-    }
-    const headers = blobHeaders(answer, total);
-    accept(headers);
-    if (total !== sizeBytes) throw sizeMismatch(this.#subject, sizeBytes, total);
-    this.#keepHoles = keepHoles?.(headers) ?? false;
-    this.#headers = headers;
-    onPinned?.();
-  }
-
-  async #read(body: Readable, slab: Slab, watch: StallWatch): Promise<void> {
-    const { counters } = this.#transfer;
-    let broken: LhsmError | undefined;
-    const chunks = body.iterator({ destroyOnReturn: false }) as AsyncIterableIterator<Buffer>;
-    for (;;) {
-      watch.reset();
-      let next: IteratorResult<Buffer>;
+    } else {
       try {
-        next = await chunks.next();
-      } catch (cause) {
-        broken = this.#brokenBody(cause);
-        break;
+        accept(headers);
+      } catch (error) {
+        throw new CallerError(error);
       }
-      watch.hold();
-      if (next.done === true) break;
-      counters.firstByteMs ??= performance.now() - this.#startedMs;
-      await slab.add(next.value);
+      if (total !== sizeBytes) throw sizeMismatch(this.#subject, sizeBytes, total);
+      this.#keepHoles = keepHoles?.(headers) ?? false;
+      this.#expectedCrc = crcOf(headers.metadata[CRC_METADATA]);
+      this.#headers = headers;
+      onPinned?.();
     }
-    watch.hold();
-    await slab.flush();
-    if (slab.writtenTo < slab.end) throw broken ?? this.#brokenBody('it ended early');
+    return { keepHoles: this.#keepHoles, crc: this.#expectedCrc !== undefined };
   }
 
-  #brokenBody(cause: unknown): LhsmError {
-    const what = cause instanceof Error ? cause.message : String(cause);
-    return new LhsmError(`Get Blob: the answer for ${this.#subject} broke off: ${what}`, {
-      code: 'UNREACHABLE',
-      op: 'Get Blob',
-      errno: 11, // EAGAIN
-      retryable: true,
-    });
-  }
-
-  /** Writes a slab, or those of its pieces that are no holes. */
-  async #write(bytes: Buffer, position: number): Promise<void> {
-    const { io } = this.#parts;
-    const { fd, counters, sizeBytes } = this.#transfer;
-    if (this.#keepHoles) {
-      for (const piece of dataPieces(bytes, position, sizeBytes))
-        await io.write(fd, piece.bytes, piece.position);
-    } else await io.write(fd, bytes, position);
-    counters.bytes += bytes.length;
+  #checkCrc(): void {
+    if (this.#expectedCrc === undefined) return;
+    const found = this.#spans.total(this.#transfer.sizeBytes);
+    if (found === this.#expectedCrc) return;
+    const [is, should] = [found ?? 0n, this.#expectedCrc].map((crc) => crc.toString(16).padStart(16, '0'));
+    throw new LhsmError(
+      `Get Blob: the content of ${this.#subject} has CRC64 ${is}, not ${should} as it was archived with.`,
+      {
+        code: 'CHECKSUM_MISMATCH',
+        op: 'Get Blob',
+        errno: 5,
+        hint: 'Nothing was restored. Read the file again; if it stays so, the blob was changed behind its metadata.',
+      },
+    );
   }
 }
 
 /** The ETag without its quotes: what is remembered of it may have been written by another tool. */
-function bareEtag(etag: string | undefined): string {
-  return (etag ?? '').replaceAll('"', '');
+function bareEtag(etag: string): string {
+  return etag.replaceAll('"', '');
 }

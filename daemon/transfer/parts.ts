@@ -1,22 +1,35 @@
 // What the downloads and uploads of one engine share, and how a request of theirs is tried again.
 import type { BlockBlobClient } from '@azure/storage-blob';
+import { LhsmError } from '../../native-bindings/errors.js';
 import type { AzureClients } from '../azure-client.js';
+import { httpStatus } from '../azure-errors.js';
 import { withRetries, type Attempt, type RetryPolicy, type ThrottleGates } from '../azure-retry.js';
 import type { BlobLocation } from '../blob.js';
-import type { BufferPool } from './buffer-pool.js';
-import type { FileIo } from './file-io.js';
+import { AdaptiveLimit } from './adaptive-limit.js';
+import type { Authorizer } from './auth.js';
+import type { Bandwidth } from './bandwidth.js';
 import type { TransferCounters } from './transfer.js';
+import type { WorkerPool } from './worker-pool.js';
+import type { Target } from './worker/messages.js';
 
 export interface EngineParts {
+  /** For commits, and for looks at what became of one. */
   readonly clients: AzureClients;
-  readonly pool: BufferPool;
-  readonly io: FileIo;
+  readonly workers: WorkerPool;
+  readonly auth: Authorizer;
   readonly policy: RetryPolicy;
   readonly gates: ThrottleGates;
+  /** Of this direction. */
+  readonly limits: Limits;
+  readonly bandwidth: Bandwidth;
   readonly blockSizeBytes: number;
   readonly putBlobMaxBytes: number;
   readonly rangesPerFile: number;
   readonly stallTimeoutMs: number;
+  /** The most that a worker holds of one block. */
+  readonly heldBytes: number;
+  /** Accounts, by host, that do not take a CRC64 with a request: emulators. */
+  readonly withoutCrc: Set<string>;
 }
 
 /** The blob's URL: it holds no secret, and says account, container and name. */
@@ -24,16 +37,82 @@ export function subjectOf(blob: BlobLocation): string {
   return `blob ${blob.url}`;
 }
 
-/** One request, tried again as long as it makes sense; every try is counted. The client is made anew: a SAS may rotate. */
-export function request<T>(
+/** What the caller's own code threw: no second try mends it, and it comes through as it is. */
+export class CallerError extends LhsmError {
+  readonly thrown: unknown;
+
+  constructor(thrown: unknown) {
+    super('The caller refused.', { code: 'REFUSED', op: 'transfer' });
+    this.thrown = thrown;
+  }
+}
+
+/** An adaptive limit for each account, told apart by the host of its URLs. */
+export class Limits {
+  readonly #max: number;
+  readonly #byHost = new Map<string, AdaptiveLimit>();
+
+  constructor(max: number) {
+    this.#max = max;
+  }
+
+  of(url: string): AdaptiveLimit {
+    const host = hostOf(url);
+    let limit = this.#byHost.get(host);
+    if (limit === undefined) this.#byHost.set(host, (limit = new AdaptiveLimit(this.#max)));
+    return limit;
+  }
+}
+
+export function hostOf(url: string): string {
+  const from = url.indexOf('//') + 2;
+  const to = url.indexOf('/', from);
+  return url.slice(from, to < 0 ? undefined : to);
+}
+
+interface Transfer {
+  readonly blob: BlobLocation;
+  readonly counters: TransferCounters;
+}
+
+export interface RequestOptions {
+  /** The REST operation. */
+  readonly op: string;
+  /** Somebody may wait for the first byte: before the later ranges of others. */
+  readonly urgent?: boolean;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * One request, tried again as long as it makes sense; every try is counted and has a place among the account's. One
+ * that is refused for its credential is made once more with a new token or SAS.
+ */
+export async function request<T>(
   parts: EngineParts,
-  transfer: { readonly blob: BlobLocation; readonly counters: TransferCounters },
-  op: string,
-  signal: AbortSignal,
-  run: (client: BlockBlobClient, attempt: Attempt) => Promise<T>,
+  transfer: Transfer,
+  options: RequestOptions,
+  run: (attempt: Attempt) => Promise<T>,
 ): Promise<T> {
   const { blob, counters } = transfer;
-  return withRetries(
+  const { op, urgent = false, signal } = options;
+  const limit = parts.limits.of(blob.url);
+  let renewed = false;
+  const once = async (attempt: Attempt): Promise<T> => {
+    counters.requests += 1;
+    try {
+      const value = await run(attempt);
+      limit.succeeded();
+      return value;
+    } catch (error) {
+      const status = httpStatus(error);
+      if (renewed || (status !== 401 && status !== 403)) throw error;
+      renewed = true;
+      counters.retries += 1;
+      parts.auth.renew(blob);
+      return once(attempt);
+    }
+  };
+  const trying = withRetries(
     {
       policy: parts.policy,
       op,
@@ -42,14 +121,52 @@ export function request<T>(
       gate: parts.gates.of(blob.url),
       onThrottle: () => {
         counters.throttles += 1;
+        limit.throttled();
       },
       onRetry: () => {
         counters.retries += 1;
       },
     },
-    (attempt) => {
-      counters.requests += 1;
-      return run(parts.clients.blob(blob), attempt);
+    async (attempt) => {
+      await limit.take(urgent, signal);
+      try {
+        return await once(attempt);
+      } finally {
+        limit.give();
+      }
     },
   );
+  try {
+    return await trying;
+  } catch (error) {
+    throw error instanceof CallerError ? error.thrown : error;
+  }
+}
+
+/** The same through the SDK. The client is made anew for each try: a SAS may rotate. */
+export function sdkRequest<T>(
+  parts: EngineParts,
+  transfer: Transfer,
+  options: RequestOptions,
+  run: (client: BlockBlobClient, attempt: Attempt) => Promise<T>,
+): Promise<T> {
+  return request(parts, transfer, options, (attempt) => run(parts.clients.blob(transfer.blob), attempt));
+}
+
+/** The same through a worker: `run` gets where the request goes and what lets it in. */
+export function wireRequest<T>(
+  parts: EngineParts,
+  transfer: Transfer,
+  options: RequestOptions & {
+    readonly query?: string;
+    readonly headers: () => string;
+    readonly bytes: number;
+  },
+  run: (target: Target, attempt: Attempt) => Promise<T>,
+): Promise<T> {
+  const { query = '', headers, bytes, signal } = options;
+  return request(parts, transfer, options, async (attempt) => {
+    await parts.bandwidth.take(bytes, signal);
+    return run(await parts.auth.target(transfer.blob, query, headers()), attempt);
+  });
 }

@@ -1,6 +1,7 @@
 // Checks that an answer is the range that was asked for. download.ts calls it before it believes a byte.
-import type { BlobDownloadResponseParsed } from '@azure/storage-blob';
 import { LhsmError } from '../../native-bindings/errors.js';
+import type { BlobHeaders } from '../blob.js';
+import type { Answer } from './worker/messages.js';
 
 export interface AskedRange {
   /** First byte. */
@@ -11,10 +12,10 @@ export interface AskedRange {
 }
 
 /** EIO, retryable: what a broken proxy or server sends, which may be right the next time. */
-export function badAnswer(subject: string, what: string): LhsmError {
-  return new LhsmError(`Get Blob: ${subject} was answered wrongly: ${what}.`, {
+export function badAnswer(subject: string, what: string, op = 'Get Blob'): LhsmError {
+  return new LhsmError(`${op}: ${subject} was answered wrongly: ${what}.`, {
     code: 'BAD_ANSWER',
-    op: 'Get Blob',
+    op,
     errno: 5,
     retryable: true,
   });
@@ -40,29 +41,54 @@ export function blobChanged(subject: string): LhsmError {
   });
 }
 
-const contentRange = /^bytes (\d{1,16})-(\d{1,16})\/(\d{1,16})$/;
+const contentRange = /^bytes (\d{1,15})-(\d{1,15})\/(\d{1,15})$/;
 
 /**
  * The whole blob's size, as the answer says it. Throws LhsmError BAD_ANSWER unless the body is what was asked for,
  * up to the blob's end.
  */
-export function totalBytes(answer: BlobDownloadResponseParsed, asked: AskedRange): number {
+export function totalBytes(answer: Answer, asked: AskedRange): number {
   const { start, end, subject } = asked;
-  const { status } = answer._response;
-  const length = answer.contentLength;
-  if (length === undefined) throw badAnswer(subject, 'no Content-Length');
+  const { status, lengthBytes: length } = answer;
   if (status === 200) {
+    if (length === undefined) throw badAnswer(subject, 'no Content-Length');
     // Without a range, or, from a proxy that knows none, the whole: fine only where the whole was meant.
     if (start === end || (start === 0 && length === end)) return length;
     throw badAnswer(subject, `200 where a range was asked for`);
   }
-  const match = contentRange.exec(answer.contentRange ?? '');
-  if (!match)
-    throw badAnswer(subject, `status ${status} with Content-Range ${answer.contentRange ?? 'missing'}`);
+  const range = answer.headers['content-range'];
+  const match = contentRange.exec(range ?? '');
+  if (!match) throw badAnswer(subject, `status ${status} with Content-Range ${range ?? 'missing'}`);
   const [first, last, total] = match.slice(1).map(Number) as [number, number, number];
   const behind = Math.min(end, total);
-  if (first !== start || last !== behind - 1 || length !== behind - start) {
-    throw badAnswer(subject, `bytes ${first}-${last}/${total} of length ${length} for ${start}-${end - 1}`);
+  if (first !== start || last !== behind - 1 || (length ?? behind - start) !== behind - start) {
+    const said = `bytes ${first}-${last}/${total} of length ${length ?? 'unknown'}`;
+    throw badAnswer(subject, `${said} for ${start}-${end - 1}`);
   }
   return total;
+}
+
+/** What the answer says of the blob. Throws LhsmError BAD_ANSWER when it does not say which version that is. */
+export function headersOfAnswer({ headers }: Answer, sizeBytes: number, subject: string): BlobHeaders {
+  const { etag } = headers;
+  if (etag === undefined || etag === '') throw badAnswer(subject, 'no ETag');
+  const metadata: Record<string, string> = {};
+  for (const [name, value] of Object.entries(headers)) {
+    if (name.startsWith('x-ms-meta-')) metadata[name.slice('x-ms-meta-'.length)] = value;
+  }
+  // Accounts with a hierarchical namespace may tell a directory by a header only.
+  if (headers['x-ms-resource-type']?.toLowerCase() === 'directory') metadata['hdi_isfolder'] = 'true';
+  return {
+    sizeBytes,
+    etag,
+    blobType: headers['x-ms-blob-type'] ?? '',
+    accessTier: headers['x-ms-access-tier'],
+    metadata,
+    lastModified: dateOf(headers['last-modified']),
+  };
+}
+
+export function dateOf(text: string | undefined): Date | undefined {
+  const ms = Date.parse(text ?? '');
+  return Number.isNaN(ms) ? undefined : new Date(ms);
 }

@@ -1,82 +1,96 @@
-// One archive's bytes: a small file as one Put Blob, a larger one as staged blocks and one Put Block List.
-// sdk-engine.ts calls it.
+// One archive's bytes: a small file as one Put Blob, a larger one as staged blocks and one Put Block List. engine.ts
+// calls it.
 import { randomBytes } from 'node:crypto';
-import { Readable } from 'node:stream';
-import type { BlockBlobClient } from '@azure/storage-blob';
-import { LhsmError } from '../../native-bindings/errors.js';
+import { crc64Combine } from '../../native-bindings/crc64.js';
+import { serviceCode } from '../azure-errors.js';
 import { blockSizeFor } from './block-size.js';
-import { commitBlocks, commitWhole } from './commit.js';
-import { request, type EngineParts } from './parts.js';
+import { commitBlocks, recogniseOwn } from './commit.js';
+import { CRC_METADATA, crcText } from './crc-metadata.js';
+import { conditionLines, metadataLines } from './header-lines.js';
+import { CallerError, hostOf, subjectOf, wireRequest, type EngineParts } from './parts.js';
+import { badAnswer, dateOf } from './range-answer.js';
 import type { UploadRequest, UploadResult } from './transfer.js';
+import { wireError } from './wire-failure.js';
 import { WorkGroup } from './work-group.js';
-
-const MIB = 1024 * 1024;
-/** Blocks above this size are read while they are sent, not before. */
-const MAX_BUFFERED_BYTES = 64 * MIB;
-/** The chunks of such a block, and how much of the pool one block in flight counts for. */
-const CHUNK_BYTES = MIB;
-const STREAM_RESERVE_BYTES = 4 * MIB;
+import type { DoneEvent, Target } from './worker/messages.js';
 
 /** Runs one upload to its end; when it settles, nothing of it is under way. */
-export async function upload(
+export function upload(
   parts: EngineParts,
   transfer: UploadRequest,
   signal: AbortSignal,
 ): Promise<UploadResult> {
-  const group = new WorkGroup('Put Blob', signal);
-  const buffered = Math.min(MAX_BUFFERED_BYTES, parts.pool.maxBytes);
-  let result: UploadResult | undefined;
-  group.run(async () => {
-    const isSmall = transfer.sizeBytes <= Math.min(parts.putBlobMaxBytes, buffered);
-    result = isSmall
-      ? await putWhole(parts, transfer, group.signal)
-      : await putBlocks(parts, transfer, group.signal, buffered);
-  });
-  await group.finish();
-  if (!result) throw new Error('an upload ended without an answer');
-  return result;
+  const isSmall = transfer.sizeBytes <= Math.min(parts.putBlobMaxBytes, parts.heldBytes);
+  return isSmall ? putWhole(parts, transfer, signal) : putBlocks(parts, transfer, signal);
 }
 
-/** EBUSY: the file got shorter while it was read. */
-function truncated(sizeBytes: number, endBytes: number): LhsmError {
-  return new LhsmError(
-    `The file was truncated during archive: it ended at ${endBytes} of ${sizeBytes} bytes.`,
-    {
-      code: 'FILE_CHANGED',
-      op: 'read',
-      errno: 16,
-      hint: 'Nothing was committed; archive it again.',
-    },
-  );
-}
+/** What the service says of a CRC64 that it does not take. Azurite says the first unless it is started with --loose. */
+const NO_CRC = new Set(['FeatureNotSupported', 'UnsupportedHeader', 'NotImplemented']);
 
-async function readAll(
+/** One PUT, with its CRC64 as far as the account takes one. Rejects with the failure as an error. */
+async function put(
   parts: EngineParts,
   transfer: UploadRequest,
-  into: Buffer,
-  position: number,
-): Promise<void> {
-  const bytes = await parts.io.read(transfer.fd, into, position);
-  if (bytes < into.length) throw truncated(transfer.sizeBytes, position + bytes);
+  op: string,
+  piece: { readonly position: number; readonly bytes: number; readonly idempotent: boolean },
+  target: Target,
+  signal: AbortSignal,
+  onRead?: (crc: bigint) => Promise<string>,
+): Promise<DoneEvent> {
+  const { fd, blob, counters } = transfer;
+  const host = hostOf(blob.url);
+  for (;;) {
+    const sendCrc = !parts.withoutCrc.has(host);
+    const stream = piece.bytes > parts.heldBytes;
+    const done = await parts.workers.put({ target, fd, ...piece, stream, sendCrc }, onRead, counters, signal);
+    if (!done.failure) return done;
+    const error = wireError(done.failure, op, subjectOf(blob), parts.stallTimeoutMs);
+    if (!sendCrc || stream || !NO_CRC.has(serviceCode(error) ?? '')) throw error;
+    parts.withoutCrc.add(host);
+  }
 }
 
+/** Put Blob. Rejects with LhsmError ESTALE code BLOB_CHANGED when the blob is not the expected one. */
 async function putWhole(
   parts: EngineParts,
   transfer: UploadRequest,
   signal: AbortSignal,
 ): Promise<UploadResult> {
-  const { sizeBytes, counters } = transfer;
-  const buffer = sizeBytes === 0 ? undefined : await parts.pool.acquire(sizeBytes, signal);
+  const { sizeBytes, metadata, expected } = transfer;
+  const written = { tries: 0, metadata };
+  const onRead = async (crc: bigint): Promise<string> => {
+    await transfer.beforeCommit().catch((error: unknown) => {
+      throw new CallerError(error);
+    });
+    written.metadata = { ...metadata, [CRC_METADATA]: crcText(crc) };
+    return metadataLines(written.metadata);
+  };
+  const options = {
+    op: 'Put Blob',
+    urgent: true,
+    signal,
+    bytes: sizeBytes,
+    headers: () =>
+      `x-ms-blob-type: BlockBlob\r\ncontent-type: application/octet-stream\r\n${conditionLines(expected)}`,
+  };
+  const piece = { position: 0, bytes: sizeBytes, idempotent: false };
   try {
-    const bytes = buffer?.bytes ?? Buffer.alloc(0);
-    if (sizeBytes > 0) await readAll(parts, transfer, bytes, 0);
-    await transfer.beforeCommit();
-    const result = await commitWhole(parts, transfer, bytes, signal);
-    counters.bytes += sizeBytes;
-    return result;
-  } finally {
-    buffer?.release();
+    return await wireRequest(parts, transfer, options, async (target, attempt) => {
+      written.tries = attempt.number;
+      const done = await put(parts, transfer, 'Put Blob', piece, target, signal, onRead);
+      return resultOf(done, subjectOf(transfer.blob));
+    });
+  } catch (error) {
+    const own = written.tries > 1 && (await recogniseOwn(parts, transfer, written.metadata, error, signal));
+    if (own) return own;
+    throw error;
   }
+}
+
+function resultOf({ answer }: DoneEvent, subject: string): UploadResult {
+  const etag = answer?.headers['etag'];
+  if (etag === undefined || etag === '') throw badAnswer(subject, 'no ETag', 'Put Blob');
+  return { etag, lastModified: dateOf(answer?.headers['last-modified']) };
 }
 
 /**
@@ -93,118 +107,35 @@ function blockIds(count: number): string[] {
   });
 }
 
+/**
+ * Each try reads the file anew, so that nobody keeps a buffer through a pause. What the tries read may differ:
+ * `beforeCommit` comes after all of them, and finds out.
+ */
 async function putBlocks(
   parts: EngineParts,
   transfer: UploadRequest,
   signal: AbortSignal,
-  bufferedBytes: number,
 ): Promise<UploadResult> {
-  const { sizeBytes, counters } = transfer;
+  const { sizeBytes, metadata } = transfer;
   const blockBytes = blockSizeFor(sizeBytes, parts.blockSizeBytes);
   const ids = blockIds(Math.ceil(sizeBytes / blockBytes));
-  const stage = blockBytes <= bufferedBytes ? stageBuffered : stageStreamed;
+  const crcs = new BigUint64Array(ids.length);
+  const lengthOf = (index: number): number => Math.min(blockBytes, sizeBytes - index * blockBytes);
   const group = new WorkGroup('Put Block', signal);
   let next = 0;
   const work = async (): Promise<void> => {
     for (let index = next++; index < ids.length; index = next++) {
-      const position = index * blockBytes;
-      const block = { id: ids[index] ?? '', position, bytes: Math.min(blockBytes, sizeBytes - position) };
-      await stage(parts, transfer, block, group.signal);
-      counters.bytes += block.bytes;
+      const piece = { position: index * blockBytes, bytes: lengthOf(index), idempotent: true };
+      const query = `comp=block&blockid=${encodeURIComponent(ids[index] ?? '')}`;
+      const options = { op: 'Put Block', signal: group.signal, bytes: piece.bytes, query, headers: () => '' };
+      await wireRequest(parts, transfer, options, async (target) => {
+        crcs[index] = (await put(parts, transfer, 'Put Block', piece, target, group.signal)).crc;
+      });
     }
   };
   for (let index = 0; index < Math.min(parts.rangesPerFile, ids.length); index += 1) group.run(work);
   await group.finish();
   await transfer.beforeCommit();
-  return commitBlocks(parts, transfer, ids, signal);
-}
-
-interface Block {
-  readonly id: string;
-  readonly position: number;
-  readonly bytes: number;
-}
-
-/**
- * Reads the block and sends it; each try anew, so that nobody keeps a buffer through a pause. What the tries read may
- * differ: `beforeCommit` comes after all of them, and finds out.
- */
-async function stageBuffered(
-  parts: EngineParts,
-  transfer: UploadRequest,
-  block: Block,
-  signal: AbortSignal,
-): Promise<void> {
-  await request(parts, transfer, 'Put Block', signal, async (client) => {
-    const buffer = await parts.pool.acquire(block.bytes, signal);
-    try {
-      await readAll(parts, transfer, buffer.bytes, block.position);
-      await client.stageBlock(block.id, buffer.bytes, block.bytes, { abortSignal: signal });
-    } finally {
-      buffer.release();
-    }
-  });
-}
-
-/** For blocks too large to be held: each try reads the file anew, a chunk at a time. */
-async function stageStreamed(
-  parts: EngineParts,
-  transfer: UploadRequest,
-  block: Block,
-  signal: AbortSignal,
-): Promise<void> {
-  await request(parts, transfer, 'Put Block', signal, async (client) => {
-    const reserve = await parts.pool.acquire(Math.min(STREAM_RESERVE_BYTES, parts.pool.maxBytes), signal);
-    try {
-      await stageOnce(parts, transfer, block, client, signal);
-    } finally {
-      reserve.release();
-    }
-  });
-}
-
-async function stageOnce(
-  parts: EngineParts,
-  transfer: UploadRequest,
-  block: Block,
-  client: BlockBlobClient,
-  signal: AbortSignal,
-): Promise<void> {
-  async function* chunks(): AsyncGenerator<Buffer> {
-    for (let done = 0; done < block.bytes; done += CHUNK_BYTES) {
-      // Not from the pool: who sends a stream does not say when a chunk has left.
-      const chunk = Buffer.allocUnsafe(Math.min(CHUNK_BYTES, block.bytes - done));
-      await readAll(parts, transfer, chunk, block.position + done);
-      yield chunk;
-    }
-  }
-  const body = Readable.from(chunks(), { objectMode: false, highWaterMark: CHUNK_BYTES });
-  // The SDK pipes the stream and never learns that it failed: the request has to be ended from here.
-  const control = new AbortController();
-  const end = (): void => {
-    control.abort();
-  };
-  let readError: unknown;
-  body.on('error', (error) => {
-    readError = error;
-    end();
-  });
-  signal.addEventListener('abort', end, { once: true });
-  try {
-    await client.stageBlock(block.id, body, block.bytes, { abortSignal: control.signal });
-  } catch (error) {
-    throw readError ?? error;
-  } finally {
-    signal.removeEventListener('abort', end);
-    await closed(body);
-  }
-}
-
-/** Resolves when the stream's last read is over. */
-async function closed(body: Readable): Promise<void> {
-  if (body.closed) return;
-  await new Promise<void>((resolve) => {
-    body.once('close', resolve);
-    body.destroy();
-  });
+  const crc = crcs.reduce((whole, each, index) => crc64Combine(whole, each, lengthOf(index)), 0n);
+  return commitBlocks(parts, transfer, ids, { ...metadata, [CRC_METADATA]: crcText(crc) }, signal);
 }

@@ -11,7 +11,7 @@ import type { Mover, MoverOutcome, MoverPolicy, MoverTools } from '../../../daem
 import { remove } from '../../../daemon/movers/remove.js';
 import { restore } from '../../../daemon/movers/restore.js';
 import { UNLIMITED } from '../../../daemon/share.js';
-import { createTransferEngine } from '../../../daemon/transfer/sdk-engine.js';
+import { createTransferEngine } from '../../../daemon/transfer/engine.js';
 import { newCounters, type TransferEngine } from '../../../daemon/transfer/transfer.js';
 import { WHOLE_FILE } from '../../../native-bindings/constants.js';
 import type { HostOs } from '../../../native-bindings/host.js';

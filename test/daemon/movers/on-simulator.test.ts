@@ -22,7 +22,7 @@ import type { Mover, MoverTools } from '../../../daemon/movers/mover.js';
 import { remove } from '../../../daemon/movers/remove.js';
 import { restore } from '../../../daemon/movers/restore.js';
 import { UNLIMITED } from '../../../daemon/share.js';
-import { createTransferEngine } from '../../../daemon/transfer/sdk-engine.js';
+import { createTransferEngine } from '../../../daemon/transfer/engine.js';
 import { newCounters } from '../../../daemon/transfer/transfer.js';
 import { CopytoolAction } from '../../../native-bindings/constants.js';
 import { errnoFor, hasCode } from '../../../native-bindings/errors.js';

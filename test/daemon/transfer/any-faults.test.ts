@@ -36,7 +36,7 @@ const writeFault: fc.Arbitrary<Fault> = fc.oneof(
 const timeBox = { interruptAfterTimeLimit: 4000, numRuns: 150 };
 
 t.test('downloads', async (t) => {
-  const at = await openBench(t, { maxTries: 4 });
+  const at = await openBench(t, { maxTries: 4, workers: 2 });
   const script = fc.array(fc.tuple(bodyFault, fc.boolean(), fc.boolean()), { maxLength: 8 });
   const checked = fc.assert(
     fc.asyncProperty(script, async (faults) => {
@@ -64,7 +64,7 @@ t.test('downloads', async (t) => {
 });
 
 t.test('uploads', async (t) => {
-  const at = await openBench(t, { maxTries: 4 });
+  const at = await openBench(t, { maxTries: 4, workers: 2 });
   const operation = fc.constantFrom<Operation>('Put Block', 'Put Block', 'Put Block List', 'Put Blob');
   const script = fc.array(fc.tuple(operation, writeFault), { maxLength: 8 });
   const bytes = fc.constantFrom(10, size);

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import type { Test } from 'tap';
 import type { BlobHeaders, ExpectedVersion } from '../../../daemon/blob.js';
 import { checkBlockBlob } from '../../../daemon/blob-headers.js';
-import { createTransferEngine, type EngineOptions } from '../../../daemon/transfer/sdk-engine.js';
+import { createTransferEngine, type EngineOptions } from '../../../daemon/transfer/engine.js';
 import {
   newCounters,
   type TransferCounters,
@@ -19,6 +19,8 @@ export const KIB = 1024;
 export const MIB = 1024 * KIB;
 
 export const SMALL_SIZES: EngineOptions = {
+  // The same code as in threads, which take their time to start.
+  workers: 0,
   blockSizeBytes: 64 * KIB,
   putBlobMaxBytes: 128 * KIB,
   rangesPerFile: 3,

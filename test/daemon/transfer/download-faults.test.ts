@@ -140,7 +140,8 @@ t.test('what cannot get better is told at once', async (t) => {
     at.server.put('blob', content);
     at.server.inject('Get Blob', fault, Infinity);
     await t.rejects(at.download({ sizeBytes: size }), error);
-    t.equal(at.server.count('Get Blob'), 1, 'asked once');
+    const asked = fault.status === 403 ? 2 : 1;
+    t.equal(at.server.count('Get Blob'), asked, 'asked once, and once more with a new credential');
     t.equal(at.target().length, 0, 'nothing written');
   }
 });

@@ -3,7 +3,7 @@
 import { write } from 'node:fs';
 import { promisify } from 'node:util';
 import t from 'tap';
-import { createTransferEngine } from '../../../daemon/transfer/sdk-engine.js';
+import { createTransferEngine } from '../../../daemon/transfer/engine.js';
 import type { RawIo } from '../../../daemon/transfer/file-io.js';
 import { newCounters } from '../../../daemon/transfer/transfer.js';
 import { startFaultyBlobServer, type SeenRequest } from '../../helpers/faulty-blob-server.js';

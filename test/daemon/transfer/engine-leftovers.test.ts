@@ -2,7 +2,7 @@
 import { closeSync, existsSync, openSync } from 'node:fs';
 import { setImmediate as turn } from 'node:timers/promises';
 import t from 'tap';
-import { createTransferEngine } from '../../../daemon/transfer/sdk-engine.js';
+import { createTransferEngine } from '../../../daemon/transfer/engine.js';
 import { newCounters } from '../../../daemon/transfer/transfer.js';
 import { startAzurite } from '../../helpers/azurite.js';
 import { startFaultyBlobServer } from '../../helpers/faulty-blob-server.js';
@@ -24,7 +24,7 @@ async function leftSoon(before: readonly string[]): Promise<string[]> {
 t.test('nothing is left when the engine is closed', async (t) => {
   const before = left();
   const server = await startFaultyBlobServer();
-  const engine = createTransferEngine(SMALL_SIZES);
+  const engine = createTransferEngine({ ...SMALL_SIZES, workers: 2 });
   server.put('blob', content);
   const request = { fd: openSync('/dev/null', 'w'), sizeBytes: content.length, accept: () => undefined };
   for (const fault of [{}, { resetAfter: 7 }, { status: 403 }]) {

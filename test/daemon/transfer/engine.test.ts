@@ -13,7 +13,7 @@ import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import type { BlobLocation } from '../../../daemon/blob.js';
 import { createArchiveContainer } from '../../../daemon/blobs/azure-container.js';
-import { createTransferEngine, type EngineOptions } from '../../../daemon/transfer/sdk-engine.js';
+import { createTransferEngine, type EngineOptions } from '../../../daemon/transfer/engine.js';
 import { newCounters, type TransferEngine } from '../../../daemon/transfer/transfer.js';
 import { startAzurite } from '../../helpers/azurite.js';
 
@@ -23,6 +23,7 @@ const nothing = (): void => undefined;
 const nothingLater = (): Promise<void> => Promise.resolve();
 
 const options: EngineOptions = {
+  workers: 2,
   blockSizeBytes: 256 * KIB,
   putBlobMaxBytes: 512 * KIB,
   rangesPerFile: 4,

@@ -1,0 +1,88 @@
+// How many requests of an account may be under way: the daemon finds the account's ceiling by itself. parts.ts takes a
+// place for each request. Additive increase, multiplicative decrease, as TCP does it.
+import { canceled } from '../azure-errors.js';
+
+/** Refusals within that time of a cut speak of the load before it. */
+const WAVE_MS = 1000;
+
+interface Waiter {
+  readonly grant: () => void;
+}
+
+/**
+ * At most `max` places, halved by a throttle, a little more with each success. First ranges go before later ones:
+ * a reader who waits for a first byte does not wait behind the rest of large files.
+ */
+export class AdaptiveLimit {
+  readonly max: number;
+  #limit: number;
+  #inFlight = 0;
+  #cutAt = -Infinity;
+  readonly #urgent: Waiter[] = [];
+  readonly #others: Waiter[] = [];
+
+  constructor(max: number) {
+    this.max = Math.max(1, max);
+    this.#limit = this.max;
+  }
+
+  /** Places there are now. */
+  get limit(): number {
+    return Math.floor(this.#limit);
+  }
+
+  get inFlight(): number {
+    return this.#inFlight;
+  }
+
+  /** Takes a place; rejects with LhsmError ECANCELED when `signal` aborts before there is one. */
+  async take(urgent: boolean, signal: AbortSignal): Promise<void> {
+    if (signal.aborted) throw canceled('request');
+    if (this.#inFlight < this.limit) {
+      this.#inFlight += 1;
+      return;
+    }
+    await new Promise<void>((resolve, reject) => {
+      const line = urgent ? this.#urgent : this.#others;
+      const leave = (): void => {
+        line.splice(line.indexOf(waiter), 1);
+        reject(canceled('request'));
+      };
+      const waiter: Waiter = {
+        grant: () => {
+          signal.removeEventListener('abort', leave);
+          resolve();
+        },
+      };
+      signal.addEventListener('abort', leave, { once: true });
+      line.push(waiter);
+    });
+  }
+
+  /** Gives the place back. */
+  give(): void {
+    this.#inFlight -= 1;
+    this.#serve();
+  }
+
+  succeeded(): void {
+    if (this.#limit >= this.max) return;
+    this.#limit = Math.min(this.max, this.#limit + 1 / this.#limit);
+    this.#serve();
+  }
+
+  throttled(now = performance.now()): void {
+    if (now - this.#cutAt < WAVE_MS) return;
+    this.#cutAt = now;
+    this.#limit = Math.max(1, Math.min(this.#limit, this.#inFlight) / 2);
+  }
+
+  #serve(): void {
+    while (this.#inFlight < this.limit) {
+      const next = this.#urgent.shift() ?? this.#others.shift();
+      if (!next) return;
+      this.#inFlight += 1;
+      next.grant();
+    }
+  }
+}

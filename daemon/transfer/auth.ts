@@ -1,0 +1,117 @@
+// How requests that the SDK does not make are let in: a bearer token, a SAS as it is, and for an account key a SAS that
+// the SDK makes and that does not live long. parts.ts asks for each request; nothing here is work for each.
+import {
+  ContainerSASPermissions,
+  generateBlobSASQueryParameters,
+  type StorageSharedKeyCredential,
+} from '@azure/storage-blob';
+import { LhsmError } from '../../native-bindings/errors.js';
+import { USER_AGENT } from '../azure-client.js';
+import type { BlobAuth, BlobLocation } from '../blob.js';
+import type { Target } from './worker/messages.js';
+
+/**
+ * The version of the REST API that is spoken: old enough for every account and emulator, new enough for blocks of
+ * 4,000 MiB and CRC64 (https://learn.microsoft.com/rest/api/storageservices/versioning-for-the-azure-storage-services).
+ */
+const API_VERSION = '2021-12-02';
+
+/** https://learn.microsoft.com/rest/api/storageservices/authorize-with-azure-active-directory */
+const SCOPE = 'https://storage.azure.com/.default';
+
+/** A SAS made of an account key lives that long, and is replaced when half of it is over. */
+const SAS_MS = 60 * 60_000;
+
+interface MadeSas {
+  readonly query: string;
+  readonly renewAtMs: number;
+}
+
+export class Authorizer {
+  readonly #made = new WeakMap<StorageSharedKeyCredential, Map<string, MadeSas>>();
+  readonly #now: () => number;
+
+  constructor(now: () => number = Date.now) {
+    this.#now = now;
+  }
+
+  /**
+   * Where a request goes and the headers that all have. `query` comes before the SAS, `headers` are complete lines.
+   * Rejects with LhsmError TOKEN_FAILED, INSECURE_URL, or what a secret's file gives.
+   */
+  async target(blob: BlobLocation, query: string, headers: string): Promise<Target> {
+    const { url, auth } = blob;
+    const pathAt = url.indexOf('/', url.indexOf('//') + 2);
+    const origin = url.slice(0, pathAt);
+    const host = origin.slice(origin.indexOf('//') + 2);
+    const queries = [query, auth.kind === 'token' ? '' : this.#sas(auth, url)].filter((part) => part !== '');
+    const path = `${url.slice(pathAt)}${queries.length > 0 ? '?' : ''}${queries.join('&')}`;
+    // What ends a request line would begin another request.
+    if (pathAt < 0 || /[^\x21-\x7e]/.test(path)) throw unusable(url);
+    const authorization = auth.kind === 'token' ? await bearer(auth, url) : '';
+    return {
+      origin,
+      path,
+      headers: `host: ${host}\r\nuser-agent: ${USER_AGENT}\r\nx-ms-version: ${API_VERSION}\r\n${authorization}${headers}`,
+    };
+  }
+
+  /** The service has refused what was sent: the next target is made of a new token or SAS. */
+  renew({ url, auth }: BlobLocation): void {
+    if (auth.kind === 'token') auth.renew?.();
+    else if (auth.kind === 'shared-key')
+      this.#made.get(auth.credential)?.delete(containerOf(url, auth.credential));
+  }
+
+  #sas(auth: Exclude<BlobAuth, { kind: 'token' }>, url: string): string {
+    if (auth.kind === 'sas') return auth.query();
+    const { credential } = auth;
+    const made = this.#made.get(credential) ?? new Map<string, MadeSas>();
+    this.#made.set(credential, made);
+    const containerName = containerOf(url, credential);
+    const known = made.get(containerName);
+    const now = this.#now();
+    if (known && now < known.renewAtMs) return known.query;
+    const query = generateBlobSASQueryParameters(
+      {
+        containerName,
+        permissions: ContainerSASPermissions.parse('racw'),
+        expiresOn: new Date(now + SAS_MS),
+      },
+      credential,
+    ).toString();
+    made.set(containerName, { query, renewAtMs: now + SAS_MS / 2 });
+    return query;
+  }
+}
+
+async function bearer(auth: Extract<BlobAuth, { kind: 'token' }>, url: string): Promise<string> {
+  if (!url.startsWith('https:')) {
+    throw new LhsmError(`A token is not sent over plain HTTP to ${url}.`, {
+      code: 'INSECURE_URL',
+      op: 'Get Token',
+      errno: 13,
+      hint: 'Use an https URL, or a SAS or an account key.',
+    });
+  }
+  const token = await auth.credential.getToken(SCOPE);
+  if (!token || !/^[\x21-\x7e]+$/.test(token.token)) throw new Error('the credential gave no token');
+  return `authorization: Bearer ${token.token}\r\n`;
+}
+
+/** The container in a blob's URL: the first part of the path, behind the account where that stands there, too. */
+function containerOf(url: string, { accountName }: StorageSharedKeyCredential): string {
+  const { host, pathname } = new URL(url);
+  const [first = '', second = ''] = pathname.slice(1).split('/');
+  const isInPath = first === accountName && !host.startsWith(`${accountName}.`);
+  return decodeURIComponent(isInPath ? second : first);
+}
+
+function unusable(url: string): LhsmError {
+  return new LhsmError(`The URL ${JSON.stringify(url)} cannot be asked for.`, {
+    code: 'REFUSED',
+    op: 'request',
+    errno: 22,
+    hint: 'Look at the container and the SAS in the configuration.',
+  });
+}

@@ -1,0 +1,167 @@
+// The transfer engine: bytes between descriptors and blobs by worker threads over connections of its own; commits, and
+// whatever else is no content, through the Azure SDK. The agent makes one and hands it to the movers.
+import { availableParallelism } from 'node:os';
+import { AzureClients, loadCaFile } from '../azure-client.js';
+import { retryPolicyOf, ThrottleGates } from '../azure-retry.js';
+import type { BlobHeaders } from '../blob.js';
+import { Authorizer } from './auth.js';
+import { Bandwidth } from './bandwidth.js';
+import { MAX_PUT_BLOB_BYTES } from './block-size.js';
+import { download } from './download.js';
+import type { RawIo } from './file-io.js';
+import { Limits, type EngineParts } from './parts.js';
+import type { DownloadRequest, TransferEngine, UploadRequest, UploadResult } from './transfer.js';
+import { upload } from './upload.js';
+import { WorkerPool } from './worker-pool.js';
+
+/** As the configuration's `transfer` section has them. */
+export interface EngineOptions {
+  /** Threads that move content; 0 does it on the calling one. Left out: one less than there are cores, at least 1. */
+  readonly workers?: number | undefined;
+  /** Bytes of a block, and of a range; blocks grow for files of more than 50,000 of them. */
+  readonly blockSizeBytes: number;
+  /** Files up to this size go as one Put Blob, as far as a worker can hold them. */
+  readonly putBlobMaxBytes: number;
+  /** Ranges or blocks in flight for one file. */
+  readonly rangesPerFile: number;
+  /** Requests in flight to one account, for downloads and for uploads: the most, throttles make it less for a while. */
+  readonly maxRequests?: number;
+  /** Bytes of content in memory at once, over all transfers; at least 16 KiB a worker. */
+  readonly maxBufferBytes: number;
+  /** Bytes a second over all downloads, or all uploads; 0 for as fast as it goes. */
+  readonly maxDownloadBytesPerSecond?: number;
+  readonly maxUploadBytesPerSecond?: number;
+  /** Tries of one request, or of one stretch without progress. */
+  readonly maxTries: number;
+  /** How long UNREACHABLE and THROTTLED are tried again; see `retryPolicyOf`. */
+  readonly retryForMs?: number;
+  /** A request without a byte for that long is tried again. */
+  readonly stallTimeoutMs: number;
+  readonly caFile?: string | undefined;
+  /** Threads of libuv's pool that reads of files may hold, and as many writes. */
+  readonly fileCalls?: number;
+  /** The first pause after a failure; each later one doubles. */
+  readonly retryDelayMs?: number;
+  /** Hears of a thread that died; its requests are made again. */
+  readonly onWorkerDeath?: (error: Error) => void;
+  /** For tests, with 0 workers: the calls on descriptors. */
+  readonly io?: RawIo;
+}
+
+/**
+ * The part of the buffers that only downloads use: a program that waits for its file must not wait behind archives,
+ * whose larger buffers are held for as long as a block is on its way. Downloads need less: two MiB each.
+ */
+const RESTORE_SHARE = 1 / 4;
+
+const DEFAULT_MAX_REQUESTS = 64;
+const DEFAULT_FILE_CALLS = 10;
+const SMALLEST_POOL_BYTES = 4096;
+/** Larger blocks are sent while they are read, whatever the buffers would hold. */
+const MAX_HELD_BYTES = 64 * 1024 * 1024;
+
+/** More would only share the same buffers in smaller pieces: ten fill a card of 7.5 GiB/s over TLS. */
+const MAX_DEFAULT_WORKERS = 16;
+
+/** Threads by default: the main thread has a core of its own. */
+export function defaultWorkers(): number {
+  return Math.min(MAX_DEFAULT_WORKERS, Math.max(1, availableParallelism() - 1));
+}
+
+/** As many as asked for, but each must be able to hold a block. */
+function workersFor(options: EngineOptions, uploadBytes: number): number {
+  const wanted = options.workers ?? defaultWorkers();
+  return Math.min(wanted, Math.max(1, Math.floor(uploadBytes / options.blockSizeBytes)));
+}
+
+class WorkerEngine implements TransferEngine {
+  readonly #clients: AzureClients;
+  readonly #workers: WorkerPool;
+  readonly #downloads: EngineParts;
+  readonly #uploads: EngineParts;
+  readonly #running = new Map<AbortController, Promise<unknown>>();
+  #closed = false;
+
+  constructor(options: EngineOptions) {
+    const { caFile, stallTimeoutMs, maxRequests = DEFAULT_MAX_REQUESTS } = options;
+    const restoreBytes = Math.ceil(options.maxBufferBytes * RESTORE_SHARE);
+    const uploadBytes = options.maxBufferBytes - restoreBytes;
+    const workers = workersFor(options, uploadBytes);
+    const share = (bytes: number): number =>
+      Math.max(SMALLEST_POOL_BYTES, Math.floor(bytes / Math.max(1, workers)));
+    this.#clients = new AzureClients({ caFile, socketTimeoutMs: stallTimeoutMs });
+    this.#workers = new WorkerPool({
+      workers,
+      downloadBytes: share(restoreBytes),
+      uploadBytes: share(uploadBytes),
+      stallTimeoutMs,
+      ca: caFile === undefined ? undefined : loadCaFile(caFile),
+      fileCalls: Math.max(1, Math.floor((options.fileCalls ?? DEFAULT_FILE_CALLS) / Math.max(1, workers))),
+      io: options.io,
+      onDeath: options.onWorkerDeath,
+    });
+    const shared = {
+      clients: this.#clients,
+      workers: this.#workers,
+      auth: new Authorizer(),
+      policy: retryPolicyOf(options),
+      gates: new ThrottleGates(),
+      blockSizeBytes: options.blockSizeBytes,
+      putBlobMaxBytes: Math.min(options.putBlobMaxBytes, MAX_PUT_BLOB_BYTES),
+      rangesPerFile: Math.max(1, options.rangesPerFile),
+      stallTimeoutMs,
+      heldBytes: Math.min(MAX_HELD_BYTES, share(uploadBytes)),
+      withoutCrc: new Set<string>(),
+    };
+    this.#downloads = {
+      ...shared,
+      limits: new Limits(maxRequests),
+      bandwidth: new Bandwidth(options.maxDownloadBytesPerSecond ?? 0),
+    };
+    this.#uploads = {
+      ...shared,
+      limits: new Limits(maxRequests),
+      bandwidth: new Bandwidth(options.maxUploadBytesPerSecond ?? 0),
+    };
+  }
+
+  download(request: DownloadRequest, signal: AbortSignal): Promise<BlobHeaders> {
+    return this.#track((own) => download(this.#downloads, request, own), signal);
+  }
+
+  upload(request: UploadRequest, signal: AbortSignal): Promise<UploadResult> {
+    return this.#track((own) => upload(this.#uploads, request, own), signal);
+  }
+
+  /** Aborts what is under way, waits for it, ends the threads and closes the connections. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    for (const control of this.#running.keys()) control.abort();
+    await Promise.allSettled(this.#running.values());
+    await this.#workers.close();
+    this.#clients.close();
+  }
+
+  /** Runs a transfer that ends with its caller's signal or the engine's. */
+  async #track<T>(run: (signal: AbortSignal) => Promise<T>, outer: AbortSignal): Promise<T> {
+    const own = new AbortController();
+    const stop = (): void => {
+      own.abort();
+    };
+    if (this.#closed || outer.aborted) stop();
+    else outer.addEventListener('abort', stop, { once: true });
+    const running = run(own.signal);
+    this.#running.set(own, running);
+    try {
+      return await running;
+    } finally {
+      this.#running.delete(own);
+      outer.removeEventListener('abort', stop);
+    }
+  }
+}
+
+/** Makes the engine. Throws LhsmError when the CA file is of no use. */
+export function createTransferEngine(options: EngineOptions): TransferEngine {
+  return new WorkerEngine(options);
+}

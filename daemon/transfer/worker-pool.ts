@@ -1,0 +1,302 @@
+// The workers as the main thread sees them: a command in, one answer out, counters that move meanwhile. download.ts and
+// upload.ts call it. Without threads the same work is done here.
+import { Worker } from 'node:worker_threads';
+import type { RawIo } from './file-io.js';
+import type { TransferCounters } from './transfer.js';
+import type {
+  Answer,
+  Command,
+  DoneEvent,
+  GetCommand,
+  GoCommand,
+  PutCommand,
+  WorkerEvent,
+  WorkerOptions,
+} from './worker/messages.js';
+import { Outbox } from './worker/outbox.js';
+import { WorkerCore } from './worker/worker-core.js';
+
+/** Jobs of one worker whose bytes are seen while they move; those of more are counted at their end. */
+const SLOTS = 1024;
+
+/** How often the counters follow what workers have written; heartbeats and metrics come more seldom. */
+const FOLLOW_MS = 200;
+
+export interface PoolOptions extends Omit<WorkerOptions, 'progress'> {
+  /** Threads; 0 does the work on this one. */
+  readonly workers: number;
+  /** For tests, without threads: the calls on descriptors. */
+  readonly io?: RawIo | undefined;
+  /** Hears of a thread that died; its requests are made again in another. */
+  readonly onDeath?: ((error: Error) => void) | undefined;
+}
+
+export type GetRequest = Omit<GetCommand, 'type' | 'id' | 'slot'>;
+export type PutRequest = Omit<PutCommand, 'type' | 'id' | 'slot' | 'hold'>;
+export type How = Pick<GoCommand, 'keepHoles' | 'crc'>;
+
+interface Running {
+  readonly seat: Seat;
+  readonly slot: number;
+  readonly counters: TransferCounters;
+  /** What of this job `counters` have already. */
+  followed: number;
+  /** GET: where it starts. */
+  readonly start: number;
+  readonly onHead: ((answer: Answer) => How) | undefined;
+  readonly onRead: ((crc: bigint) => Promise<string>) | undefined;
+  /** What our own side threw: it is why the job was aborted. */
+  refusal: { readonly error: unknown } | undefined;
+  readonly settle: (done: DoneEvent) => void;
+}
+
+/** One worker: where commands go, and what of it is free. */
+class Seat {
+  readonly progress: Float64Array;
+  readonly running = new Map<number, Running>();
+  readonly #freeSlots: number[] = Array.from({ length: SLOTS }, (_, index) => index);
+  readonly #outbox: Outbox<Command>;
+  #close: () => Promise<void>;
+
+  constructor(options: PoolOptions, hear: (event: WorkerEvent) => void, onEnd: (error: Error) => void) {
+    const { workers, io, downloadBytes, uploadBytes, stallTimeoutMs, ca, fileCalls } = options;
+    const progress = new SharedArrayBuffer(SLOTS * Float64Array.BYTES_PER_ELEMENT);
+    this.progress = new Float64Array(progress);
+    const settings: WorkerOptions = { downloadBytes, uploadBytes, stallTimeoutMs, ca, fileCalls, progress };
+    if (workers === 0) {
+      const core = new WorkerCore(settings, hear, io);
+      this.#outbox = new Outbox((commands) => {
+        for (const command of commands) core.handle(command);
+      });
+      this.#close = () => core.close();
+      return;
+    }
+    const thread = new Worker(new URL('./worker/main.js', import.meta.url), {
+      workerData: settings,
+      // Nothing that was loaded into the main thread is wanted here.
+      execArgv: [],
+      name: 'lhsm-transfer',
+    });
+    let failure: Error | undefined;
+    thread.on('error', (error: Error) => {
+      failure = error;
+    });
+    const ended = new Promise<void>((resolve) => {
+      thread.on('exit', (code) => {
+        onEnd(failure ?? new Error(`the thread ended with code ${code}`));
+        resolve();
+      });
+    });
+    thread.on('message', (events: readonly WorkerEvent[]) => {
+      for (const event of events) hear(event);
+    });
+    this.#outbox = new Outbox((commands) => {
+      thread.postMessage(commands);
+    });
+    this.#close = async () => {
+      this.#outbox.flush();
+      thread.postMessage('close');
+      await ended;
+    };
+  }
+
+  send(command: Command): void {
+    this.#outbox.add(command);
+  }
+
+  takeSlot(): number {
+    const slot = this.#freeSlots.pop() ?? -1;
+    if (slot >= 0) this.progress[slot] = 0;
+    return slot;
+  }
+
+  giveSlot(slot: number): void {
+    if (slot >= 0) this.#freeSlots.push(slot);
+  }
+
+  close(): Promise<void> {
+    return this.#close();
+  }
+}
+
+export class WorkerPool {
+  readonly #options: PoolOptions;
+  readonly #seats: Seat[] = [];
+  readonly #running = new Map<number, Running>();
+  #nextId = 1;
+  #timer: NodeJS.Timeout | undefined;
+  #closed = false;
+
+  constructor(options: PoolOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Gets a range into a descriptor. `onHead` is called with a success's headers before a byte is written: it answers
+   * how to write, or throws to refuse, which is what this then rejects with. All other failures are in the answer.
+   */
+  get(
+    request: GetRequest,
+    onHead: (answer: Answer) => How,
+    counters: TransferCounters,
+    signal: AbortSignal,
+  ): Promise<DoneEvent> {
+    return this.#run((id, slot) => ({ ...request, type: 'get', id, slot }), { onHead, counters, signal });
+  }
+
+  /** Puts a piece of a descriptor. `onRead`, if given, is called when it is read: it answers more header lines. */
+  put(
+    request: PutRequest,
+    onRead: ((crc: bigint) => Promise<string>) | undefined,
+    counters: TransferCounters,
+    signal: AbortSignal,
+  ): Promise<DoneEvent> {
+    const hold = onRead !== undefined;
+    return this.#run((id, slot) => ({ ...request, type: 'put', id, slot, hold }), {
+      counters,
+      signal,
+      ...(onRead ? { onRead } : {}),
+    });
+  }
+
+  /** Aborts what is under way, waits for it, and ends the threads. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    await Promise.all(this.#seats.map((seat) => seat.close()));
+    this.#seats.length = 0;
+    clearInterval(this.#timer);
+  }
+
+  async #run(
+    command: (id: number, slot: number) => GetCommand | PutCommand,
+    with_: {
+      readonly counters: TransferCounters;
+      readonly signal: AbortSignal;
+      readonly onHead?: (answer: Answer) => How;
+      readonly onRead?: (crc: bigint) => Promise<string>;
+    },
+  ): Promise<DoneEvent> {
+    const { counters, signal, onHead, onRead } = with_;
+    const id = this.#nextId++;
+    const seat = this.#seat();
+    const slot = seat.takeSlot();
+    const made = command(id, slot);
+    const abort = (): void => {
+      seat.send({ type: 'abort', id });
+    };
+    let refusal: Running['refusal'];
+    const done = await new Promise<DoneEvent>((resolve) => {
+      const running: Running = {
+        seat,
+        slot,
+        counters,
+        followed: 0,
+        start: made.type === 'get' ? made.start : 0,
+        onHead,
+        onRead,
+        refusal: undefined,
+        settle: (event) => {
+          ({ refusal } = running);
+          resolve(event);
+        },
+      };
+      this.#running.set(id, running);
+      seat.running.set(id, running);
+      this.#timer ??= setInterval(() => {
+        this.#follow();
+      }, FOLLOW_MS).unref();
+      seat.send(made);
+      if (signal.aborted) abort();
+      else signal.addEventListener('abort', abort, { once: true });
+    });
+    signal.removeEventListener('abort', abort);
+    if (refusal) throw refusal.error;
+    return done;
+  }
+
+  /** The worker with the least to do; a new one while there are fewer than configured. */
+  #seat(): Seat {
+    if (this.#closed) throw new Error('the transfer engine is closed');
+    const wanted = Math.max(1, this.#options.workers);
+    const idle = this.#seats.find((seat) => seat.running.size === 0);
+    if (idle) return idle;
+    if (this.#seats.length < wanted) {
+      const seat: Seat = new Seat(
+        this.#options,
+        (event) => {
+          this.#hear(event);
+        },
+        (error) => {
+          this.#lost(seat, error);
+        },
+      );
+      this.#seats.push(seat);
+      return seat;
+    }
+    return this.#seats.reduce((least, seat) => (seat.running.size < least.running.size ? seat : least));
+  }
+
+  #hear(event: WorkerEvent): void {
+    const running = this.#running.get(event.id);
+    if (!running) return;
+    if (event.type === 'done') this.#settle(event, running);
+    else if (event.type === 'head') this.#head(event.id, running, event.answer);
+    else void this.#read(event.id, running, event.crc);
+  }
+
+  #head(id: number, running: Running, answer: Answer): void {
+    try {
+      const how = running.onHead?.(answer) ?? {};
+      running.seat.send({ type: 'go', id, ...how });
+    } catch (error) {
+      running.refusal = { error };
+      running.seat.send({ type: 'abort', id });
+    }
+  }
+
+  async #read(id: number, running: Running, crc: bigint): Promise<void> {
+    try {
+      const headers = (await running.onRead?.(crc)) ?? '';
+      running.seat.send({ type: 'go', id, headers });
+    } catch (error) {
+      running.refusal = { error };
+      running.seat.send({ type: 'abort', id });
+    }
+  }
+
+  #settle(done: DoneEvent, running: Running): void {
+    const { seat, slot, counters, followed, start } = running;
+    this.#running.delete(done.id);
+    seat.running.delete(done.id);
+    seat.giveSlot(slot);
+    counters.bytes += done.bytes - start - followed;
+    if (this.#running.size === 0) {
+      clearInterval(this.#timer);
+      this.#timer = undefined;
+    }
+    running.settle(done);
+  }
+
+  /** Brings the counters up to what the workers have written. */
+  #follow(): void {
+    for (const running of this.#running.values()) {
+      const written = running.slot < 0 ? 0 : (running.seat.progress[running.slot] ?? 0);
+      running.counters.bytes += written - running.followed;
+      running.followed = written;
+    }
+  }
+
+  /** A thread has ended by itself: what it had in hand is told to have failed, and can be tried again. */
+  #lost(seat: Seat, error: Error): void {
+    const index = this.#seats.indexOf(seat);
+    if (index < 0) return;
+    if (!this.#closed) {
+      this.#seats.splice(index, 1);
+      this.#options.onDeath?.(error);
+    }
+    for (const [id, running] of seat.running) {
+      const failure = { kind: 'broken', what: `a transfer thread ended: ${error.message}` } as const;
+      this.#settle({ type: 'done', id, bytes: running.start, crc: 0n, failure }, running);
+    }
+  }
+}

@@ -1,0 +1,349 @@
+// One keep-alive connection: a request at a time, its answer read straight to where it belongs. `onread` costs what a
+// read(2) costs; every layer above it (streams, node:http) costs a multiple. connections.ts keeps them.
+import net from 'node:net';
+import tls from 'node:tls';
+import type { Answer } from './messages.js';
+import { BadAnswer, ChunkDecoder, parseHead, type Head } from './response-parser.js';
+import { WireError } from './wire-error.js';
+
+/** Holds a head, and the body behind it where both fit: small files need no other memory. */
+const RECEIVE_BYTES = 64 * 1024;
+
+/** The largest body for which there is always room behind its head. */
+export const SMALL_BODY_BYTES = 32 * 1024;
+
+/** Takes a body's bytes where they belong. */
+export interface BodySink {
+  /** Where the next bytes go, never empty; undefined when there is no room now. */
+  room(): Buffer | undefined;
+  /** So many bytes have been put at the beginning of what `room` gave. */
+  filled(bytes: number): void;
+}
+
+export interface Exchange {
+  /**
+   * The head has come. Answers where its body goes; undefined keeps it in the connection's own buffer, if it fits
+   * there, and else refuses it. Throws to give up the request, and the connection with it.
+   */
+  onHead(answer: Answer): BodySink | undefined;
+}
+
+/** What there is of an answer when all of it has come. */
+export interface Received {
+  readonly answer: Answer;
+  /** The body, when it was kept here: good until the connection is released. */
+  readonly body: Buffer;
+}
+
+interface Active {
+  readonly exchange: Exchange;
+  readonly resolve: (received: Received) => void;
+  readonly reject: (error: Error) => void;
+  /** Bytes of the answer have come. */
+  begun: boolean;
+}
+
+export interface ConnectionOptions {
+  /** `http:` or `https:`, host and port. */
+  readonly origin: URL;
+  readonly tls: tls.SecureContext | undefined;
+  readonly session: Buffer | undefined;
+  readonly onSession: (session: Buffer) => void;
+}
+
+export class Connection {
+  readonly isTls: boolean;
+  /** How many requests it has carried. */
+  requests = 0;
+  /** When something last moved, or began to be waited for; performance.now. */
+  lastMoveMs = performance.now();
+  /** When its last request was over. */
+  idleSinceMs = 0;
+  readonly #socket: net.Socket;
+  /** The memory of head and small body; what arrives in a pause, too. */
+  readonly #memory = Buffer.allocUnsafeSlow(RECEIVE_BYTES);
+  #active: Active | undefined;
+  #head: Head | undefined;
+  /** Where the read after this one goes. */
+  #target: Buffer = this.#memory;
+  /** Bytes of a head so far. */
+  #headBytes = 0;
+  /** Bytes that the body still has; with chunks, unknown. */
+  #left = 0;
+  #chunks: ChunkDecoder | undefined;
+  #sink: BodySink | undefined;
+  /** A body kept here: where it begins and ends in #memory. */
+  #kept = { from: 0, to: 0 };
+  /** What arrived while there was no room. */
+  #spilled: Buffer[] = [];
+  #paused = false;
+  #reusable = true;
+  #failure: Error | undefined;
+  readonly #closed: Promise<void>;
+
+  constructor(options: ConnectionOptions) {
+    const { origin } = options;
+    this.isTls = origin.protocol === 'https:';
+    const host = origin.hostname.replace(/^\[|\]$/g, '');
+    const port = origin.port === '' ? (this.isTls ? 443 : 80) : Number(origin.port);
+    const onread = {
+      buffer: () => this.#target,
+      // The buffer is told because it may be older than #target: it is chosen when a read begins to be waited for.
+      callback: (bytes: number, into: Uint8Array): boolean => this.#received(into as Buffer, bytes),
+    };
+    if (this.isTls) {
+      const socket = tls.connect({
+        host,
+        port,
+        onread,
+        rejectUnauthorized: true,
+        ...(net.isIP(host) === 0 ? { servername: host } : {}),
+        ...(options.tls ? { secureContext: options.tls } : {}),
+        ...(options.session ? { session: options.session } : {}),
+      } as tls.ConnectionOptions);
+      socket.on('session', options.onSession);
+      this.#socket = socket;
+    } else this.#socket = net.connect({ host, port, onread });
+    this.#socket.setNoDelay(true);
+    this.#socket.on('error', (error: NodeJS.ErrnoException) => {
+      this.#fail(new WireError({ kind: 'network', code: error.code ?? 'UNKNOWN', message: error.message }));
+    });
+    this.#closed = new Promise((resolve) => {
+      this.#socket.on('close', () => {
+        this.#fail(new WireError({ kind: 'broken', what: 'the connection was closed' }));
+        resolve();
+      });
+    });
+  }
+
+  /** Whether another request may be sent. */
+  get reusable(): boolean {
+    return this.#reusable && this.#active === undefined && !this.#socket.destroyed;
+  }
+
+  /** Whether a request waits for the peer, and not for us. */
+  get waitsForPeer(): boolean {
+    return this.#active !== undefined && !this.#paused;
+  }
+
+  /** Whether the request in hand has had a byte of answer. */
+  get answerBegun(): boolean {
+    return this.#active?.begun ?? false;
+  }
+
+  /**
+   * Begins a request; `send` writes it. Resolves with the whole answer, rejects with WireError (network, broken,
+   * bad-answer, or what `fail` was given) or what `onHead` throws; then the connection is destroyed.
+   */
+  begin(exchange: Exchange): Promise<Received> {
+    if (this.#failure) return Promise.reject(this.#failure);
+    this.requests += 1;
+    this.#head = undefined;
+    this.#headBytes = 0;
+    this.lastMoveMs = performance.now();
+    return new Promise((resolve, reject) => {
+      this.#active = { exchange, resolve, reject, begun: false };
+    });
+  }
+
+  /** Resolves when the bytes have been handed to the kernel, or can no longer be: the answer tells the rest. */
+  send(bytes: Buffer | string): Promise<void> {
+    if (this.#socket.destroyed) return Promise.resolve();
+    return new Promise((resolve) => {
+      const sent = (): void => {
+        this.lastMoveMs = performance.now();
+        resolve();
+      };
+      if (typeof bytes === 'string') this.#socket.write(bytes, 'latin1', sent);
+      else this.#socket.write(bytes, sent);
+    });
+  }
+
+  /** Sends what nobody waits for to be sent. */
+  sendNow(text: string): void {
+    if (!this.#socket.destroyed) this.#socket.write(text, 'latin1');
+  }
+
+  /** There is room again: takes what has arrived meanwhile, and reads on. */
+  resume(): void {
+    if (!this.#paused || this.#socket.destroyed) return;
+    this.#paused = false;
+    this.lastMoveMs = performance.now();
+    try {
+      for (let first = this.#spilled.shift(); first; first = this.#spilled.shift()) {
+        const taken = this.#copy(first);
+        if (taken === first.length) continue;
+        this.#spilled.unshift(first.subarray(taken));
+        this.#paused = true;
+        return;
+      }
+      this.#aim();
+      this.#finishIfWhole();
+    } catch (error) {
+      this.#fail(error as Error);
+      return;
+    }
+    this.#socket.resume();
+  }
+
+  /** Gives up: the request in hand fails with this. */
+  fail(error: Error): void {
+    this.#fail(error);
+  }
+
+  /** Resolves when the kernel holds no reference to any buffer of ours. */
+  async destroy(): Promise<void> {
+    this.#reusable = false;
+    this.#socket.destroy();
+    await this.#closed;
+  }
+
+  #fail(error: Error): void {
+    this.#failure ??= error;
+    this.#reusable = false;
+    const active = this.#active;
+    this.#active = undefined;
+    this.#socket.destroy();
+    active?.reject(error);
+  }
+
+  /** The `onread` callback: so many bytes lie at the beginning of `into`. False stops the reading. */
+  #received(into: Buffer, bytes: number): boolean {
+    this.lastMoveMs = performance.now();
+    const active = this.#active;
+    if (!active) {
+      // Nobody has asked: a peer that speaks unasked cannot be trusted to mean the next request.
+      this.#fail(new WireError({ kind: 'bad-answer', what: 'an answer to no request' }));
+      return false;
+    }
+    active.begun = true;
+    try {
+      if (this.#head === undefined) this.#takeHead(bytes);
+      else
+        this.#takeBody(
+          into.subarray(0, bytes),
+          this.#sink !== undefined && into.buffer !== this.#memory.buffer,
+        );
+      this.#aim();
+      this.#finishIfWhole();
+    } catch (error) {
+      this.#fail(
+        error instanceof BadAnswer
+          ? new WireError({ kind: 'bad-answer', what: error.message })
+          : (error as Error),
+      );
+      return false;
+    }
+    return !this.#paused;
+  }
+
+  #takeHead(bytes: number): void {
+    this.#headBytes += bytes;
+    const seen = this.#memory.subarray(0, this.#headBytes);
+    const parsed = parseHead(seen);
+    if (!parsed) return;
+    const { head } = parsed;
+    this.#head = head;
+    this.#sink = this.#active?.exchange.onHead(head);
+    this.#chunks = head.framing.kind === 'chunked' ? new ChunkDecoder() : undefined;
+    this.#left = head.framing.kind === 'length' ? head.framing.bytes : 0;
+    this.#kept = { from: parsed.bytes, to: parsed.bytes };
+    const rest = seen.subarray(parsed.bytes);
+    if (this.#sink) {
+      if (rest.length > 0) this.#takeBody(rest, false);
+      return;
+    }
+    if (this.#chunks) {
+      // Decoded in place: what is taken off only makes it shorter.
+      this.#takeBody(rest, false);
+      return;
+    }
+    if (parsed.bytes + this.#left > RECEIVE_BYTES) throw new BadAnswer('a body larger than it can be');
+    if (rest.length > this.#left) throw new BadAnswer('a body longer than its length');
+    this.#kept.to += rest.length;
+    this.#left -= rest.length;
+  }
+
+  /** `direct`: the bytes lie where the sink wants them. */
+  #takeBody(bytes: Buffer, direct: boolean): void {
+    if (this.#chunks) {
+      const used = this.#chunks.feed(bytes, (content) => {
+        this.#deliver(content);
+      });
+      if (used < bytes.length) throw new BadAnswer('bytes behind the last chunk');
+      return;
+    }
+    if (bytes.length > this.#left) throw new BadAnswer('a body longer than its length');
+    this.#left -= bytes.length;
+    if (!this.#sink) this.#kept.to += bytes.length;
+    else if (direct) this.#sink.filled(bytes.length);
+    else this.#deliver(bytes);
+  }
+
+  /** Content that does not lie where it belongs yet. */
+  #deliver(content: Buffer): void {
+    if (!this.#sink) {
+      if (this.#kept.to + content.length > RECEIVE_BYTES) throw new BadAnswer('a body larger than it can be');
+      content.copy(this.#memory, this.#kept.to);
+      this.#kept.to += content.length;
+      return;
+    }
+    const taken = this.#spilled.length > 0 ? 0 : this.#copy(content);
+    if (taken === content.length) return;
+    // What was read beyond the room there is, at most one read of it, and over TLS what was already decrypted.
+    this.#spilled.push(Buffer.from(content.subarray(taken)));
+    this.#paused = true;
+  }
+
+  /** Copies what there is room for; answers how much. */
+  #copy(content: Buffer): number {
+    let taken = 0;
+    while (taken < content.length) {
+      const room = this.#sink?.room();
+      if (!room) break;
+      const bytes = content.copy(room, 0, taken);
+      this.#sink?.filled(bytes);
+      taken += bytes;
+    }
+    return taken;
+  }
+
+  /** Decides where the next read goes. */
+  #aim(): void {
+    this.#target = this.#memory;
+    if (this.#head === undefined) {
+      this.#target = this.#memory.subarray(this.#headBytes);
+      if (this.#target.length === 0) throw new BadAnswer('headers that do not end');
+      return;
+    }
+    if (!this.#sink) {
+      // Chunks of a body that is kept are read behind it, and decoded towards the front.
+      this.#target = this.#memory.subarray(this.#kept.to);
+      if (this.#target.length === 0) {
+        if (this.#left > 0 || this.#chunks) throw new BadAnswer('a body larger than it can be');
+        this.#target = this.#memory;
+      }
+      return;
+    }
+    if (this.#chunks || this.#left === 0) return;
+    const room = this.#spilled.length > 0 ? undefined : this.#sink.room();
+    if (!room) {
+      this.#paused = true;
+      return;
+    }
+    this.#target = room.length > this.#left ? room.subarray(0, this.#left) : room;
+  }
+
+  #finishIfWhole(): void {
+    const head = this.#head;
+    const active = this.#active;
+    if (!head || !active || this.#spilled.length > 0) return;
+    if (this.#chunks ? !this.#chunks.done : this.#left > 0) return;
+    this.#active = undefined;
+    this.#paused = false;
+    this.#reusable &&= head.keepAlive;
+    this.#target = this.#memory;
+    this.idleSinceMs = performance.now();
+    active.resolve({ answer: head, body: this.#memory.subarray(this.#kept.from, this.#kept.to) });
+  }
+}

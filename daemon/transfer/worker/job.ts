@@ -1,0 +1,90 @@
+// What GET and PUT jobs have in common. worker-core.ts makes and drives them.
+import type { BufferPool } from '../buffer-pool.js';
+import type { FileIo } from '../file-io.js';
+import type { Connections } from './connections.js';
+import type { DoneEvent, GoCommand, WorkerEvent } from './messages.js';
+import { WireError } from './wire-error.js';
+
+/** What a job works with. */
+export interface JobTools {
+  readonly io: FileIo;
+  readonly connections: Connections;
+  readonly pool: BufferPool;
+  readonly post: (event: WorkerEvent) => void;
+  /** Adds to the bytes that the main thread sees of this job. */
+  readonly count: (slot: number, bytes: number) => void;
+}
+
+/** A command in work. */
+export interface Job {
+  run(): Promise<DoneEvent>;
+  go(command: GoCommand): void;
+  abort(): void;
+}
+
+/** What the caller says when it has looked at what was told. */
+export class Permission {
+  readonly given: Promise<GoCommand>;
+  #give: (command: GoCommand) => void = () => undefined;
+  #refuse: (error: Error) => void = () => undefined;
+
+  constructor() {
+    this.given = new Promise((resolve, reject) => {
+      this.#give = resolve;
+      this.#refuse = reject;
+    });
+    // Whoever does not wait for it does not mind.
+    this.given.catch(() => undefined);
+  }
+
+  give(command: GoCommand): void {
+    this.#give(command);
+  }
+
+  refuse(): void {
+    this.#refuse(new WireError({ kind: 'aborted' }));
+  }
+}
+
+/**
+ * Whether a job is to stop, for those that look and those that wait. An AbortController is made only for who waits: for
+ * a small file it would be the dearest thing of all.
+ */
+export class Stop {
+  #aborted = false;
+  #control: AbortController | undefined;
+
+  get aborted(): boolean {
+    return this.#aborted;
+  }
+
+  get signal(): AbortSignal {
+    this.#control ??= new AbortController();
+    if (this.#aborted) this.#control.abort();
+    return this.#control.signal;
+  }
+
+  abort(): void {
+    this.#aborted = true;
+    this.#control?.abort();
+  }
+}
+
+const code = /<Code>(\w{1,80})<\/Code>/;
+const jsonCode = /"code"\s*:\s*"(\w{1,80})"/;
+
+/** Azure's error code in an answer: a header says it, and a body where a proxy has dropped that. */
+export function serviceCodeOf(headers: Readonly<Record<string, string>>, body: Buffer): string | undefined {
+  const said = headers['x-ms-error-code'];
+  if (said !== undefined) return said;
+  const text = body.toString('latin1');
+  return (code.exec(text) ?? jsonCode.exec(text))?.[1];
+}
+
+/** Whether a failure shows that a reused connection had been closed before the request was read. */
+export function wasStale(error: unknown, requests: number, answerBegun: boolean): boolean {
+  if (requests < 2 || answerBegun || !(error instanceof WireError)) return false;
+  const { failure } = error;
+  if (failure.kind === 'broken') return true;
+  return failure.kind === 'network' && (failure.code === 'ECONNRESET' || failure.code === 'EPIPE');
+}

@@ -1,0 +1,71 @@
+// Carries out commands: what a worker thread does, and, where there is none, the main thread. main.ts and
+// worker-pool.ts make one each.
+import { BufferPool } from '../buffer-pool.js';
+import { fileIo, type RawIo } from '../file-io.js';
+import { Connections } from './connections.js';
+import { GetJob } from './get-job.js';
+import type { Job, JobTools } from './job.js';
+import type { Command, WorkerEvent, WorkerOptions } from './messages.js';
+import { PutJob } from './put-job.js';
+
+export class WorkerCore {
+  readonly #connections: Connections;
+  readonly #downloads: JobTools;
+  readonly #uploads: JobTools;
+  readonly #jobs = new Map<number, Job>();
+  readonly #running = new Set<Promise<void>>();
+
+  /** `io` replaces the calls on descriptors, for tests. */
+  constructor(options: WorkerOptions, post: (event: WorkerEvent) => void, io?: RawIo) {
+    this.#connections = new Connections(options);
+    const progress = new Float64Array(options.progress);
+    const shared = {
+      io: fileIo(io, options.fileCalls),
+      connections: this.#connections,
+      post,
+      count: (slot: number, bytes: number) => {
+        // Nobody else writes to this slot while the job has it.
+        progress[slot] = (progress[slot] ?? 0) + bytes;
+      },
+    };
+    this.#downloads = { ...shared, pool: new BufferPool(options.downloadBytes) };
+    this.#uploads = { ...shared, pool: new BufferPool(options.uploadBytes) };
+  }
+
+  handle(command: Command): void {
+    switch (command.type) {
+      case 'get':
+        this.#start(command.id, new GetJob(command, this.#downloads));
+        return;
+      case 'put':
+        this.#start(command.id, new PutJob(command, this.#uploads));
+        return;
+      // Who is told to go on, or to stop, may have ended meanwhile.
+      case 'go':
+        this.#jobs.get(command.id)?.go(command);
+        return;
+      case 'abort':
+        this.#jobs.get(command.id)?.abort();
+        return;
+    }
+  }
+
+  /** Aborts what is under way, waits for it, and closes the connections. */
+  async close(): Promise<void> {
+    for (const job of this.#jobs.values()) job.abort();
+    await Promise.all(this.#running);
+    await this.#connections.close();
+    this.#downloads.pool.trim();
+    this.#uploads.pool.trim();
+  }
+
+  #start(id: number, job: Job): void {
+    this.#jobs.set(id, job);
+    const running = job.run().then((done) => {
+      this.#jobs.delete(id);
+      this.#running.delete(running);
+      this.#downloads.post(done);
+    });
+    this.#running.add(running);
+  }
+}
