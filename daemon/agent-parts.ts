@@ -5,6 +5,7 @@ import { promisify } from 'node:util';
 import type { Logger } from 'pino';
 import type { LhsmError } from '../native-bindings/errors.js';
 import { bulkCalls, fileCalls } from '../native-bindings/call-pool.js';
+import { crc64Implementation } from '../native-bindings/crc64.js';
 import { loadHost } from '../native-bindings/libc.js';
 import type { HostOs } from '../native-bindings/host.js';
 import { loadLustre } from '../native-bindings/liblustreapi.js';
@@ -102,7 +103,17 @@ export async function buildParts(context: PartsContext): Promise<Parts> {
     for (const container of containers) container.close();
   });
   const byId = new Map(containers.map((container) => [container.archiveId, container]));
-  const transfer = createTransferEngine({ ...transferConfig, fileCalls: fileCalls() });
+  const transfer = createTransferEngine({
+    ...transferConfig,
+    fileCalls: fileCalls(),
+    onWorkerDeath: (err) => {
+      log.error({ err }, 'a transfer thread has died: its requests are made again in another');
+    },
+    onThrottle: (account, direction, requests) => {
+      log.warn({ account, direction, requests }, 'the account asks for patience: fewer requests at once');
+    },
+  });
+  log.info({ workers: transferConfig.workers, crc64: crc64Implementation() }, 'transfer engine');
   teardown.push(() => transfer.close());
 
   const bulk = new Share(bulkCalls());

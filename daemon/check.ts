@@ -3,6 +3,7 @@
 import { accessSync, constants, existsSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { pino } from 'pino';
+import { crc64Implementation } from '../native-bindings/crc64.js';
 import { describeError } from '../native-bindings/errors.js';
 import { loadLustre } from '../native-bindings/liblustreapi.js';
 import { containerOptions } from './agent-parts.js';
@@ -28,6 +29,7 @@ export async function check(config: Config, print: (line: string) => void): Prom
     `library ${config.library}`,
     () => `file system ${fsnameOf(loadLustre(config), config.mount)}`,
   );
+  await attempt('CRC64', () => crc64Implementation());
   for (const folder of [config.stateDir, config.runDir]) {
     await attempt(`folder ${folder}`, () => {
       writable(folder);

@@ -1,6 +1,6 @@
 // What no single key can say: checks of keys against each other. load.ts calls them on whatever parts of the
 // configuration are well-formed, so that everything wrong is said at once.
-import { defaults } from './defaults.js';
+import { defaultBufferMib, defaults, defaultWorkers } from './defaults.js';
 import type { Problem } from './problems.js';
 import { mostSegments } from '../blobs/container-url.js';
 import type { FileArchive, FileConfig } from './schema.js';
@@ -174,17 +174,18 @@ export function* crossProblems({ config, archives }: Parts): Iterable<Problem> {
   }
   if (transfer) {
     const needed = transfer.block_size_mib * transfer.ranges_per_file;
-    if (transfer.max_buffer_mib < needed) {
+    const buffer = transfer.max_buffer_mib ?? defaultBufferMib(transfer.workers ?? defaultWorkers());
+    if (buffer < needed) {
       yield {
         path: ['transfer', 'max_buffer_mib'],
-        message: `transfer.max_buffer_mib (${transfer.max_buffer_mib}) must be at least transfer.block_size_mib × transfer.ranges_per_file (${needed})`,
+        message: `transfer.max_buffer_mib (${buffer}) must be at least transfer.block_size_mib × transfer.ranges_per_file (${needed})`,
         hint: 'One file alone needs that much.',
       };
     }
-    if (transfer.put_blob_max_mib > transfer.max_buffer_mib) {
+    if (transfer.put_blob_max_mib > buffer) {
       yield {
         path: ['transfer', 'put_blob_max_mib'],
-        message: `transfer.put_blob_max_mib (${transfer.put_blob_max_mib}) must not exceed transfer.max_buffer_mib (${transfer.max_buffer_mib})`,
+        message: `transfer.put_blob_max_mib (${transfer.put_blob_max_mib}) must not exceed transfer.max_buffer_mib (${buffer})`,
       };
     }
   }

@@ -71,13 +71,20 @@ export interface Config {
     readonly keepSetId: boolean;
   };
   readonly transfer: {
+    /** Threads that move content; 0 for the main one. */
+    readonly workers: number;
     readonly blockSizeBytes: number;
     /** Files up to this size go as one Put Blob. */
     readonly putBlobMaxBytes: number;
     /** Ranges or blocks in flight for one file. */
     readonly rangesPerFile: number;
+    /** Requests for content in flight to one account, in each direction. */
+    readonly maxRequests: number;
     /** Buffers in memory at once, over all transfers. */
     readonly maxBufferBytes: number;
+    /** 0 for no cap. */
+    readonly maxDownloadBytesPerSecond: number;
+    readonly maxUploadBytesPerSecond: number;
     readonly caFile: string | undefined;
     /** Tries of one request before the action fails. */
     readonly maxTries: number;

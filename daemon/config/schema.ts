@@ -234,6 +234,17 @@ export const configSchema = z
       .meta({ description: 'What to do where there is a choice.' }),
     transfer: z
       .strictObject({
+        workers: z
+          .int()
+          .min(0)
+          .max(256)
+          .optional()
+          .meta(
+            fixed(
+              'Threads that move content; 0 moves it on the main thread. By default one less than there are cores, at ' +
+                'least 1 and at most 16; never more than the buffers have blocks.',
+            ),
+          ),
         block_size_mib: z
           .number()
           .min(1 / 16)
@@ -249,12 +260,37 @@ export const configSchema = z
         ranges_per_file: count(256)
           .default(defaults.transfer.ranges_per_file)
           .meta(fixed('Blocks or ranges in flight for one file.')),
+        max_requests: count(4096)
+          .default(defaults.transfer.max_requests)
+          .meta(
+            fixed(
+              'Requests for content in flight to one account, restores and archives apart. A throttle halves it, ' +
+                'successes let it grow again.',
+            ),
+          ),
         max_buffer_mib: z
           .number()
           .min(1)
           .max(65_536)
-          .default(defaults.transfer.max_buffer_mib)
-          .meta(fixed('Buffers in memory at once, over all transfers.')),
+          .optional()
+          .meta(
+            fixed(
+              'Buffers in memory at once, over all transfers; a quarter is for restores. By default 128, or 32 a worker ' +
+                'where that is more.',
+            ),
+          ),
+        max_restore_mib_s: z
+          .number()
+          .min(0)
+          .max(1_048_576)
+          .default(defaults.transfer.max_restore_mib_s)
+          .meta(fixed('The most that all restores together move in a second; 0 for as fast as it goes.')),
+        max_archive_mib_s: z
+          .number()
+          .min(0)
+          .max(1_048_576)
+          .default(defaults.transfer.max_archive_mib_s)
+          .meta(fixed('The same for archives.')),
         ca_file: absolutePath
           .optional()
           .meta(fixed('PEM file with certificate authorities to trust beside the usual ones.')),

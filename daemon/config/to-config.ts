@@ -2,6 +2,7 @@
 // control/ and changes.ts the other.
 import path from 'node:path';
 import { normalisePrefix } from './checks.js';
+import { defaultBufferMib, defaultWorkers } from './defaults.js';
 import type { ArchiveConfig, Config, CredentialConfig } from './config.js';
 import type { FileArchive, FileConfig } from './schema.js';
 
@@ -43,6 +44,7 @@ function toCredential(file: FileArchive['credential'], credentialsDir: string | 
 /** The program's configuration. `credentialsDir` is systemd's CREDENTIALS_DIRECTORY. */
 export function toConfig(file: FileConfig, credentialsDir: string | undefined): Config {
   const { hsm, scheduler, policy, transfer } = file;
+  const workers = transfer.workers ?? defaultWorkers();
   return {
     mount: path.resolve(file.mount),
     library: file.library,
@@ -73,10 +75,14 @@ export function toConfig(file: FileConfig, credentialsDir: string | undefined): 
       keepSetId: policy.keep_set_id,
     },
     transfer: {
+      workers,
       blockSizeBytes: Math.round(transfer.block_size_mib * MIB),
       putBlobMaxBytes: Math.round(transfer.put_blob_max_mib * MIB),
       rangesPerFile: transfer.ranges_per_file,
-      maxBufferBytes: Math.round(transfer.max_buffer_mib * MIB),
+      maxRequests: transfer.max_requests,
+      maxBufferBytes: Math.round((transfer.max_buffer_mib ?? defaultBufferMib(workers)) * MIB),
+      maxDownloadBytesPerSecond: Math.round(transfer.max_restore_mib_s * MIB),
+      maxUploadBytesPerSecond: Math.round(transfer.max_archive_mib_s * MIB),
       caFile: transfer.ca_file,
       maxTries: transfer.max_tries,
       // However short the coordinator's patience is: its own error is to reach it in time.
@@ -150,10 +156,14 @@ export function describeConfig(config: Config): Record<string, unknown> {
       keep_set_id: policy.keepSetId,
     },
     transfer: {
+      workers: transfer.workers,
       block_size_mib: transfer.blockSizeBytes / MIB,
       put_blob_max_mib: transfer.putBlobMaxBytes / MIB,
       ranges_per_file: transfer.rangesPerFile,
+      max_requests: transfer.maxRequests,
       max_buffer_mib: transfer.maxBufferBytes / MIB,
+      max_restore_mib_s: transfer.maxDownloadBytesPerSecond / MIB,
+      max_archive_mib_s: transfer.maxUploadBytesPerSecond / MIB,
       ...(transfer.caFile !== undefined && { ca_file: transfer.caFile }),
       max_tries: transfer.maxTries,
       retry_for_s: transfer.retryForMs / 1000,

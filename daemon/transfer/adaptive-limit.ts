@@ -71,10 +71,12 @@ export class AdaptiveLimit {
     this.#serve();
   }
 
-  throttled(now = performance.now()): void {
-    if (now - this.#cutAt < WAVE_MS) return;
+  /** Halves the places; answers whether it did: once a wave. */
+  throttled(now = performance.now()): boolean {
+    if (now - this.#cutAt < WAVE_MS) return false;
     this.#cutAt = now;
     this.#limit = Math.max(1, Math.min(this.#limit, this.#inFlight) / 2);
+    return true;
   }
 
   #serve(): void {

@@ -1,6 +1,5 @@
 // The transfer engine: bytes between descriptors and blobs by worker threads over connections of its own; commits, and
 // whatever else is no content, through the Azure SDK. The agent makes one and hands it to the movers.
-import { availableParallelism } from 'node:os';
 import { AzureClients, loadCaFile } from '../azure-client.js';
 import { retryPolicyOf, ThrottleGates } from '../azure-retry.js';
 import type { BlobHeaders } from '../blob.js';
@@ -16,8 +15,8 @@ import { WorkerPool } from './worker-pool.js';
 
 /** As the configuration's `transfer` section has them. */
 export interface EngineOptions {
-  /** Threads that move content; 0 does it on the calling one. Left out: one less than there are cores, at least 1. */
-  readonly workers?: number | undefined;
+  /** Threads that move content, never more than the buffers have blocks; 0 does it on the calling one. */
+  readonly workers: number;
   /** Bytes of a block, and of a range; blocks grow for files of more than 50,000 of them. */
   readonly blockSizeBytes: number;
   /** Files up to this size go as one Put Blob, as far as a worker can hold them. */
@@ -44,6 +43,8 @@ export interface EngineOptions {
   readonly retryDelayMs?: number;
   /** Hears of a thread that died; its requests are made again. */
   readonly onWorkerDeath?: (error: Error) => void;
+  /** Hears of an account, by host, that asked for patience: from now on so many requests go to it at once. */
+  readonly onThrottle?: (account: string, direction: 'download' | 'upload', requests: number) => void;
   /** For tests, with 0 workers: the calls on descriptors. */
   readonly io?: RawIo;
 }
@@ -60,18 +61,9 @@ const SMALLEST_POOL_BYTES = 4096;
 /** Larger blocks are sent while they are read, whatever the buffers would hold. */
 const MAX_HELD_BYTES = 64 * 1024 * 1024;
 
-/** More would only share the same buffers in smaller pieces: ten fill a card of 7.5 GiB/s over TLS. */
-const MAX_DEFAULT_WORKERS = 16;
-
-/** Threads by default: the main thread has a core of its own. */
-export function defaultWorkers(): number {
-  return Math.min(MAX_DEFAULT_WORKERS, Math.max(1, availableParallelism() - 1));
-}
-
 /** As many as asked for, but each must be able to hold a block. */
 function workersFor(options: EngineOptions, uploadBytes: number): number {
-  const wanted = options.workers ?? defaultWorkers();
-  return Math.min(wanted, Math.max(1, Math.floor(uploadBytes / options.blockSizeBytes)));
+  return Math.min(options.workers, Math.max(1, Math.floor(uploadBytes / options.blockSizeBytes)));
 }
 
 class WorkerEngine implements TransferEngine {
@@ -115,12 +107,16 @@ class WorkerEngine implements TransferEngine {
     };
     this.#downloads = {
       ...shared,
-      limits: new Limits(maxRequests),
+      limits: new Limits(maxRequests, (account, requests) =>
+        options.onThrottle?.(account, 'download', requests),
+      ),
       bandwidth: new Bandwidth(options.maxDownloadBytesPerSecond ?? 0),
     };
     this.#uploads = {
       ...shared,
-      limits: new Limits(maxRequests),
+      limits: new Limits(maxRequests, (account, requests) =>
+        options.onThrottle?.(account, 'upload', requests),
+      ),
       bandwidth: new Bandwidth(options.maxUploadBytesPerSecond ?? 0),
     };
   }

@@ -50,10 +50,19 @@ export class CallerError extends LhsmError {
 /** An adaptive limit for each account, told apart by the host of its URLs. */
 export class Limits {
   readonly #max: number;
+  readonly #onCut: (host: string, requests: number) => void;
   readonly #byHost = new Map<string, AdaptiveLimit>();
 
-  constructor(max: number) {
+  /** `onCut` hears of a limit that was halved. */
+  constructor(max: number, onCut: (host: string, requests: number) => void = () => undefined) {
     this.#max = max;
+    this.#onCut = onCut;
+  }
+
+  /** An account has asked for patience. */
+  throttled(url: string): void {
+    const limit = this.of(url);
+    if (limit.throttled()) this.#onCut(hostOf(url), limit.limit);
   }
 
   of(url: string): AdaptiveLimit {
@@ -121,7 +130,7 @@ export async function request<T>(
       gate: parts.gates.of(blob.url),
       onThrottle: () => {
         counters.throttles += 1;
-        limit.throttled();
+        parts.limits.throttled(blob.url);
       },
       onRetry: () => {
         counters.retries += 1;

@@ -1,6 +1,7 @@
 import { chmod, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import t from 'tap';
+import { defaultBufferMib, defaultWorkers } from '../../../daemon/config/defaults.js';
 import { loadConfig, parseConfig, type LoadOptions } from '../../../daemon/config/load.js';
 import { LhsmError } from '../../../native-bindings/errors.js';
 import { ARCHIVE, messageOf, MINIMAL } from './helpers.js';
@@ -30,10 +31,14 @@ t.test('a minimal file is completed with the defaults, in the units of the progr
     hsm: { activeRequestTimeoutMs: 3_600_000, heartbeatMs: 30_000, restoreFirstProgressMs: 600_000 },
     policy: { restoreChanged: 'fail', archiveChanged: 'refuse', keepSetId: false },
     transfer: {
+      workers: defaultWorkers(),
       blockSizeBytes: 8 * 2 ** 20,
       putBlobMaxBytes: 8 * 2 ** 20,
       rangesPerFile: 4,
-      maxBufferBytes: 128 * 2 ** 20,
+      maxRequests: 64,
+      maxBufferBytes: defaultBufferMib(defaultWorkers()) * 2 ** 20,
+      maxDownloadBytesPerSecond: 0,
+      maxUploadBytesPerSecond: 0,
       caFile: undefined,
       maxTries: 8,
       retryForMs: 300_000,
@@ -217,4 +222,13 @@ t.test('a file is read; one that is not there is a clear error', async (t) => {
   await writeFile(file, 'mont = 1');
   await chmod(file, 0o600);
   await t.rejects(loadConfig({ file, env: {} }), { code: 'CONFIG', message: /c\.toml: \d errors/ });
+});
+
+t.test('workers and their buffers follow the cores, unless they are said', (t) => {
+  t.same([1, 2, 8, 17, 64].map(defaultWorkers), [1, 1, 7, 16, 16]);
+  t.same([0, 1, 4, 5, 16].map(defaultBufferMib), [128, 128, 128, 160, 512]);
+  const { transfer } = parse(`${MINIMAL}\n[transfer]\nworkers = 8\nmax_restore_mib_s = 1.5\n`);
+  t.match(transfer, { workers: 8, maxBufferBytes: 256 * 2 ** 20, maxDownloadBytesPerSecond: 1_572_864 });
+  t.equal(parse(`${MINIMAL}\n[transfer]\nworkers = 0\n`).transfer.workers, 0);
+  t.end();
 });

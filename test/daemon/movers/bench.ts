@@ -104,6 +104,7 @@ export class Bench {
       { maxTries: 2, retryDelayMs: 1 },
     );
     const engine = createTransferEngine({
+      workers: 0,
       blockSizeBytes: options.blockSizeBytes ?? 1 << 20,
       putBlobMaxBytes: options.putBlobMaxBytes ?? 1 << 20,
       rangesPerFile: 2,

@@ -36,6 +36,7 @@ const azurite = await startAzurite();
 const sim = await LustreSim.start({ tunables: { 'hsm.remove_archive_on_last_unlink': '1' } });
 const lustre = loadLustre({ library: sim.library });
 const transfer = createTransferEngine({
+  workers: 0,
   blockSizeBytes: 1 << 20,
   putBlobMaxBytes: 1 << 20,
   rangesPerFile: 2,
