@@ -1,5 +1,6 @@
 // `npm run demo`: the main job on one bare machine, against Azurite and the simulated Lustre. It shows what it does,
-// compares every byte, and exits non-zero on any difference. `--keep` leaves it all running to play with.
+// compares every byte, and exits non-zero on any difference. `--keep` leaves it all running to play with, `--https`
+// has Azurite speak TLS.
 import { createHash, randomBytes } from 'node:crypto';
 import { closeSync, ftruncateSync, mkdirSync, openSync, statSync, writeFileSync, writeSync } from 'node:fs';
 import { Site } from '../helpers/site.js';
@@ -164,8 +165,9 @@ function howToPlay(site: Site, daemon: Daemon): string {
 
 async function main(): Promise<void> {
   const keep = process.argv.includes('--keep');
-  say('Starting Azurite, a simulated Lustre (1 client node) and lhsm-azblobd …');
-  const site = await Site.start();
+  const https = process.argv.includes('--https');
+  say(`Starting Azurite${https ? ' over TLS' : ''}, a simulated Lustre (1 client node) and lhsm-azblobd …`);
+  const site = await Site.start({ https });
   try {
     const daemon = await site.daemon();
     const sums = writeFiles(site);

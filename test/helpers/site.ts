@@ -17,6 +17,8 @@ const exec = promisify(execFile);
 const PATIENCE_MS = 100_000;
 
 export interface SiteOptions {
+  /** Azurite over TLS; by default as the environment's LHSM_TEST_HTTPS=1 says. */
+  readonly https?: boolean;
   /** Simulated client nodes. */
   readonly nodes?: number;
   readonly tunables?: Record<string, string>;
@@ -45,7 +47,8 @@ export class Site {
   }
 
   static async start(options: SiteOptions = {}): Promise<Site> {
-    const azurite = await startAzurite();
+    const https = options.https ?? process.env['LHSM_TEST_HTTPS'] === '1';
+    const azurite = await startAzurite({ https });
     const gate = await startGateProxy(Number(new URL(azurite.url).port));
     const container = await azurite.container('archive');
     const sim = await LustreSim.start({
@@ -82,6 +85,10 @@ export class Site {
       ],
       ...(this.#more === undefined ? {} : { more: this.#more }),
       ...changes,
+      env: {
+        ...(this.azurite.caFile === undefined ? {} : { LHSM_AZBLOB_TRANSFER_CA_FILE: this.azurite.caFile }),
+        ...changes.env,
+      },
     };
   }
 
