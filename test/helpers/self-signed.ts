@@ -8,12 +8,13 @@ export interface Certificate {
   readonly key: string;
 }
 
-/** One DER element (ITU-T X.690): tag, length, content. */
+/** One DER element (ITU-T X.690): tag, length in as few bytes as it takes (Go insists on that), content. */
 function der(tag: number, ...content: readonly Buffer[]): Buffer {
   const body = Buffer.concat(content);
   const length = Buffer.alloc(4);
   length.writeUInt32BE(body.length);
-  const head = body.length < 128 ? Buffer.of(body.length) : Buffer.concat([Buffer.of(0x84), length]);
+  const bytes = length.subarray(length.findIndex((byte) => byte !== 0));
+  const head = body.length < 128 ? Buffer.of(body.length) : Buffer.of(0x80 | bytes.length, ...bytes);
   return Buffer.concat([Buffer.of(tag), head, body]);
 }
 
