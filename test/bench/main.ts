@@ -1,8 +1,9 @@
 // `npm run bench -- NAME [options]`: runs one of the benches.
 import { run as agent } from './agent.js';
 import { run as crc64 } from './crc64.js';
+import { run as transfer } from './transfer.js';
 
-const benches: Readonly<Record<string, (argv: string[]) => Promise<boolean>>> = { agent, crc64 };
+const benches: Readonly<Record<string, (argv: string[]) => Promise<boolean>>> = { agent, crc64, transfer };
 
 const [name = '', ...argv] = process.argv.slice(2);
 const bench = benches[name];

@@ -1,0 +1,101 @@
+// What the transfer bench measures as ours: moves the files of a list through the transfer engine, and exits. programs.ts
+// starts it: transfer-child.js download|upload --url URL --query SAS --list FILE [--in-flight N] [--workers N] …
+import { close as closeCallback, open as openCallback, readFileSync, writeFileSync } from 'node:fs';
+import { parseArgs, promisify } from 'node:util';
+import { defaults } from '../../daemon/config/defaults.js';
+import { createTransferEngine } from '../../daemon/transfer/sdk-engine.js';
+import { newCounters, type TransferEngine } from '../../daemon/transfer/transfer.js';
+
+const open = promisify(openCallback);
+const close = promisify(closeCallback);
+const MIB = 1024 ** 2;
+
+const { positionals, values } = parseArgs({
+  allowPositionals: true,
+  options: {
+    url: { type: 'string', default: '' },
+    query: { type: 'string', default: '' },
+    list: { type: 'string', default: '/dev/null' },
+    ca: { type: 'string' },
+    'in-flight': { type: 'string', default: '64' },
+    ranges: { type: 'string' },
+    workers: { type: 'string' },
+    'reuse-files': { type: 'boolean', default: false },
+    report: { type: 'string' },
+  },
+});
+
+/** The engine with the configuration's defaults. Not through the configuration: reading that is not the engine's work. */
+function newEngine(): TransferEngine {
+  const { transfer } = defaults;
+  const options = {
+    blockSizeBytes: transfer.block_size_mib * MIB,
+    putBlobMaxBytes: transfer.put_blob_max_mib * MIB,
+    rangesPerFile: Number(values.ranges ?? transfer.ranges_per_file),
+    maxBufferBytes: transfer.max_buffer_mib * MIB,
+    maxTries: transfer.max_tries,
+    retryForMs: transfer.retry_for_s * 1000,
+    stallTimeoutMs: transfer.stall_timeout_s * 1000,
+    caFile: values.ca,
+    ...(values.workers !== undefined && { workers: Number(values.workers) }),
+  };
+  return createTransferEngine(options);
+}
+
+interface Item {
+  readonly blob: string;
+  readonly sizeBytes: number;
+  readonly path: string;
+}
+
+function readList(): Item[] {
+  const lines = readFileSync(values.list, 'utf8').split('\n').slice(0, -1);
+  return lines.map((line) => {
+    const [blob = '', bytes = '', path = ''] = line.split('\t');
+    return { blob, sizeBytes: Number(bytes), path };
+  });
+}
+
+const isUpload = positionals[0] === 'upload';
+const signal = new AbortController().signal;
+const auth = { kind: 'sas', query: () => values.query } as const;
+
+async function move(engine: TransferEngine, item: Item, path: string): Promise<void> {
+  const { sizeBytes } = item;
+  const blob = { url: `${values.url}/${item.blob}`, auth };
+  const fd = await open(path, isUpload ? 'r' : 'w');
+  try {
+    const common = { blob, fd, sizeBytes, counters: newCounters() };
+    if (isUpload) {
+      const beforeCommit = (): Promise<void> => Promise.resolve();
+      await engine.upload({ ...common, metadata: {}, expected: undefined, beforeCommit }, signal);
+    } else {
+      const accept = (): void => undefined;
+      await engine.download({ ...common, accept }, signal);
+    }
+  } finally {
+    await close(fd);
+  }
+}
+
+const items = readList();
+const quarter = Math.ceil(items.length / 4);
+let next = 0;
+let done = 0;
+let rssAtQuarterMiB = 0;
+
+async function work(engine: TransferEngine, slot: number): Promise<void> {
+  for (let item = items[next++]; item; item = items[next++]) {
+    await move(engine, item, values['reuse-files'] ? `${values.list}.${slot}` : item.path);
+    done += 1;
+    if (done === quarter) rssAtQuarterMiB = process.memoryUsage.rss() / MIB;
+  }
+}
+
+const engine = newEngine();
+const loops = Math.min(Number(values['in-flight']), items.length);
+await Promise.all(Array.from({ length: loops }, (_, slot) => work(engine, slot)));
+const rssAtEndMiB = process.memoryUsage.rss() / MIB;
+await engine.close();
+if (values.report !== undefined)
+  writeFileSync(values.report, JSON.stringify({ done, rssAtQuarterMiB, rssAtEndMiB }));
