@@ -8,7 +8,7 @@ const benches: Readonly<Record<string, (argv: string[]) => Promise<boolean>>> = 
 const [name = '', ...argv] = process.argv.slice(2);
 const bench = benches[name];
 if (bench) {
-  if (!(await bench(argv))) process.exitCode = 1;
+  if (!(await bench(argv))) process.exitCode ??= 1;
 } else {
   process.stderr.write(`usage: npm run bench -- ${Object.keys(benches).join('|')} [--json FILE] …\n`);
   process.exitCode = 2;

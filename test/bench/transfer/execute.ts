@@ -53,7 +53,8 @@ export async function execute(command: Command, signal: AbortSignal): Promise<st
       });
     });
     signal.throwIfAborted();
-    if (late.signal.aborted) throw new Error(`${command.file} did not end in ${MAX_RUN_MS / 1000} s\n${output}`);
+    if (late.signal.aborted)
+      throw new Error(`${command.file} did not end in ${MAX_RUN_MS / 1000} s\n${output}`);
     if (status !== '0') throw new Error(`${command.file} ${command.args.join(' ')}: ${status}\n${output}`);
     return output;
   } finally {
