@@ -9,7 +9,7 @@ import { repositoryRoot } from '../lustre-sim/build.js';
 import type { Series } from './native/blob-server.js';
 import { compare, largeBytes, type Comparison } from './transfer/compare.js';
 import { measureCurve, measureMemory, measureStarts } from './transfer/extras.js';
-import { IN_FLIGHT, MIB, openLab, progress, SMALL_BYTES, type Lab } from './transfer/lab.js';
+import { GIB, IN_FLIGHT, MIB, openLab, progress, SMALL_BYTES, type Lab } from './transfer/lab.js';
 import { thisMachine } from './transfer/machine.js';
 import { parseOptions, type Options } from './transfer/options.js';
 import { azcopy, rclone } from './transfer/peers.js';
@@ -27,6 +27,12 @@ function seriesOf(options: Options): Series[] {
     { name: 'flight', count: IN_FLIGHT, sizeBytes: options.flightMib * MIB },
     { name: 'many', count: options.memoryFiles, sizeBytes: SMALL_BYTES },
   ];
+}
+
+/** What is in the scratch directory at once, at most: one job's files. */
+function roomFor({ gib, flightMib, smallFiles, only }: Options): number {
+  const flight = only.includes('memory') ? IN_FLIGHT * flightMib * MIB : 0;
+  return Math.max(gib * GIB, flight, smallFiles * SMALL_BYTES) + 256 * MIB;
 }
 
 async function programsOf(lab: Lab): Promise<Program[]> {
@@ -85,12 +91,18 @@ async function untilSignal(work: (signal: AbortSignal) => Promise<void>): Promis
 }
 
 export async function run(argv: string[]): Promise<boolean> {
-  const options = parseOptions(argv);
+  let options: Options;
+  try {
+    options = parseOptions(argv);
+  } catch (error) {
+    progress(error instanceof Error ? error.message : String(error));
+    return false;
+  }
   await promisify(execFile)('sh', [join(repositoryRoot(), 'test', 'bench', 'setup-debian.sh')]).then(
     ({ stderr }) => process.stderr.write(stderr),
   );
   return untilSignal(async (signal) => {
-    const scratch = openScratch();
+    const scratch = openScratch(roomFor(options));
     try {
       const lab = await openLab(options, scratch, seriesOf(options), signal);
       try {

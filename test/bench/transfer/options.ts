@@ -35,7 +35,7 @@ export const USAGE = `npm run bench -- transfer [options]
   --rounds N           runs of each program (5)
   --gib N              GiB of one run with large files (2)
   --large-files N      over so many files (2)
-  --small-files N      files of 4 KiB in one run (10000)
+  --small-files N      files of 4 KiB in one run (6000)
   --connections N      of each program (16)
   --workers N          of our engine (its default)
   --curve N,N,…        numbers of workers to try (1 to the number of cores, at least 1,2)
@@ -68,7 +68,7 @@ export function parseOptions(argv: string[]): Options {
       rounds: { type: 'string', default: '5' },
       gib: { type: 'string', default: '2' },
       'large-files': { type: 'string', default: '2' },
-      'small-files': { type: 'string', default: '10000' },
+      'small-files': { type: 'string', default: '6000' },
       connections: { type: 'string', default: '16' },
       workers: { type: 'string' },
       curve: { type: 'string' },

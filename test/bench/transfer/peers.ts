@@ -43,8 +43,9 @@ export async function azcopy(lab: Lab): Promise<Program | undefined> {
     return undefined;
   }
   const { connections } = lab.options;
+  // Each of its connections waits a good deal between small files: more of them cost it less CPU, too.
+  const forSmall = connections * 4;
   const env = {
-    AZCOPY_CONCURRENCY_VALUE: String(connections),
     AZCOPY_LOG_LOCATION: lab.scratch.path('azcopy'),
     AZCOPY_JOB_PLAN_LOCATION: lab.scratch.path('azcopy'),
     AZCOPY_DISABLE_SYSLOG: 'true',
@@ -54,7 +55,7 @@ export async function azcopy(lab: Lab): Promise<Program | undefined> {
   const common = ['--skip-version-check', '--log-level', 'NONE', '--output-level', 'essential'];
   return {
     name: 'azcopy',
-    about: `AzCopy ${AZCOPY_VERSION}, ${connections} connections, blocks of 8 MiB, no MD5`,
+    about: `AzCopy ${AZCOPY_VERSION}, ${connections} connections (${forSmall} for small files), blocks of 8 MiB, no MD5`,
     command(job) {
       const there = urlOf(job, job.work === 'archive' ? job.prefix : `${job.prefix}/*`);
       const paths =
@@ -65,7 +66,11 @@ export async function azcopy(lab: Lab): Promise<Program | undefined> {
       return {
         file,
         args: ['copy', ...paths, ...size, ...common],
-        env: { ...env, ...(job.caFile === undefined ? {} : { SSL_CERT_FILE: job.caFile }) },
+        env: {
+          ...env,
+          AZCOPY_CONCURRENCY_VALUE: String(job.work === 'smallRestore' ? forSmall : connections),
+          ...(job.caFile === undefined ? {} : { SSL_CERT_FILE: job.caFile }),
+        },
       };
     },
     nothing: { file, args: ['--version', '--skip-version-check'], env },

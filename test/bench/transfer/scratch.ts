@@ -1,6 +1,5 @@
 // The bench's directory in memory. What a bench that was killed left there is removed by the next one.
-import { mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, statfsSync } from 'node:fs';
 import { join } from 'node:path';
 
 const PREFIX = 'lhsm-transfer-bench-';
@@ -28,13 +27,18 @@ function removeTree(path: string): void {
   rmSync(path, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 });
 }
 
-/** In /dev/shm where there is one: the disk is not what is measured. */
-export function openScratch(): Scratch {
-  const base = process.platform === 'linux' ? '/dev/shm' : tmpdir();
+/** In memory: the disk is not what is measured. Throws an Error when there is not that much room. */
+export function openScratch(roomBytes: number): Scratch {
+  const base = '/dev/shm';
   for (const name of readdirSync(base)) {
     const pid = name.startsWith(PREFIX) ? Number(name.slice(PREFIX.length).split('-')[0]) : NaN;
     if (pid > 0 && !isAlive(pid)) removeTree(join(base, name));
   }
+  const { bavail, bsize } = statfsSync(base);
+  if (bavail * bsize < roomBytes)
+    throw new Error(
+      `${base} has room for ${bavail * bsize} bytes, and ${roomBytes} are needed: see --gib, --flight-mib`,
+    );
   const dir = mkdtempSync(join(base, `${PREFIX}${process.pid}-`));
   const path = (name: string): string => join(dir, name);
   const remove = (name: string): void => {
