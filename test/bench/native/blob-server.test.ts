@@ -70,6 +70,32 @@ t.test('a whole blob, its ranges, and what is said of it', async (t) => {
   t.equal((await fetch(`${server.url}/big/0000002`)).status, 404);
 });
 
+/** CRC-64/NVME bit by bit, as Azure writes it. */
+function crc64(bytes: Buffer): string {
+  let crc = 0xffffffffffffffffn;
+  for (const byte of bytes) {
+    crc ^= BigInt(byte);
+    for (let bit = 0; bit < 8; bit += 1) crc = (crc >> 1n) ^ (crc & 1n ? 0x9a6c9329ac4bc9b5n : 0n);
+  }
+  const sum = Buffer.alloc(8);
+  sum.writeBigUInt64LE(crc ^ 0xffffffffffffffffn);
+  return sum.toString('base64');
+}
+
+t.test('the checksum in the metadata', async (t) => {
+  const check = Buffer.alloc(8);
+  check.writeBigUInt64LE(0xae8b14860a799888n); // the check value that catalogues have
+  t.equal(crc64(Buffer.from('123456789')), check.toString('base64'));
+  const server = await start(t, { crc64Key: 'sum' });
+  for (const [name, index, bytes] of [
+    ['small/0000042', 42, 100],
+    ['big/0000001', 1, BIG],
+  ] as const) {
+    const head = await fetch(`${server.url}/${name}`, { method: 'HEAD' });
+    t.equal(head.headers.get('x-ms-meta-sum'), crc64(await pattern(t, index, bytes)), name);
+  }
+});
+
 t.test('conditions', async (t) => {
   const server = await start(t);
   const url = `${server.url}/small/0000007`;

@@ -63,10 +63,6 @@ static int by_prefix(const void *a, const void *b) {
   return strcmp(((const struct series *)a)->prefix, ((const struct series *)b)->prefix);
 }
 
-void series_ready(void) {
-  qsort(all, series_count, sizeof *all, by_prefix);
-}
-
 static size_t write_name(const struct series *series, unsigned index, char name[NAME_BYTES]) {
   if (series->per_directory == 0) return (size_t)snprintf(name, NAME_BYTES, "%s%07u", series->prefix, index);
   return (size_t)snprintf(name, NAME_BYTES, "%s%05u/%07u", series->prefix, index / series->per_directory, index);
@@ -107,6 +103,14 @@ static uint64_t crc_of(const struct series *series, unsigned index) {
   }
   series->crc[index] = crc;
   return crc;
+}
+
+void series_ready(void) {
+  qsort(all, series_count, sizeof *all, by_prefix);
+  // Those of large blobs now: no request should wait for them.
+  for (const struct series *series = all; crc64_key[0] && series < all + series_count; series += 1) {
+    for (unsigned index = 0; series->size > PATTERN_BYTES && index < series->count; index += 1) crc_of(series, index);
+  }
 }
 
 static void describe(const struct series *series, unsigned index, struct blob *blob) {

@@ -72,11 +72,14 @@ export async function openLab(
     for (const server of servers.values()) await server.stop();
   };
   try {
-    for (const scheme of options.schemes)
-      servers.set(
-        scheme,
-        await BlobServer.start({ series, ...(scheme === 'tls' && { tls: { certFile, keyFile } }) }),
-      );
+    for (const scheme of options.schemes) {
+      const server = await BlobServer.start({
+        series,
+        ...(scheme === 'tls' && { tls: { certFile, keyFile } }),
+        ...(options.crc64Key !== undefined && { crc64Key: options.crc64Key }),
+      });
+      servers.set(scheme, server);
+    }
   } catch (error) {
     await close();
     throw error;

@@ -28,6 +28,8 @@ export interface Options {
   readonly memoryFiles: number;
   /** Each of the 64 large files of the memory run. */
   readonly flightMib: number;
+  /** Metadata of each blob that holds its CRC64; undefined: none. */
+  readonly crc64Key: string | undefined;
 }
 
 export const USAGE = `npm run bench -- transfer [options]
@@ -41,6 +43,7 @@ export const USAGE = `npm run bench -- transfer [options]
   --curve N,N,…        numbers of workers to try (1 to the number of cores, at least 1,2)
   --memory-files N     small restores of the memory run (200000)
   --flight-mib N       MiB of each of the 64 large files of the memory run (32)
+  --crc64-key KEY      the blobs have their CRC64 as metadata KEY, for ours to compare
   --only SECTION,…     of ${SECTIONS.join(', ')}
   --programs NAME,…    of ${PROGRAMS.join(', ')}
   --no-tls, --no-http
@@ -74,6 +77,7 @@ export function parseOptions(argv: string[]): Options {
       curve: { type: 'string' },
       'memory-files': { type: 'string', default: '200000' },
       'flight-mib': { type: 'string', default: '32' },
+      'crc64-key': { type: 'string' },
       only: { type: 'string' },
       programs: { type: 'string' },
       'no-tls': { type: 'boolean', default: false },
@@ -97,5 +101,6 @@ export function parseOptions(argv: string[]): Options {
     curve: values.curve?.split(',').map((text) => Math.round(positive('curve', text))) ?? upToCores,
     memoryFiles: whole('memory-files'),
     flightMib: whole('flight-mib'),
+    crc64Key: values['crc64-key'],
   };
 }
