@@ -2,8 +2,8 @@
 // starts it: transfer-child.js download|upload --url URL --query SAS --list FILE [--in-flight N] [--workers N] …
 import { close as closeCallback, open as openCallback, readFileSync, writeFileSync } from 'node:fs';
 import { parseArgs, promisify } from 'node:util';
-import { defaults } from '../../daemon/config/defaults.js';
-import { createTransferEngine } from '../../daemon/transfer/sdk-engine.js';
+import { defaultBufferMib, defaults, defaultWorkers } from '../../daemon/config/defaults.js';
+import { createTransferEngine } from '../../daemon/transfer/engine.js';
 import { newCounters, type TransferEngine } from '../../daemon/transfer/transfer.js';
 
 const open = promisify(openCallback);
@@ -28,18 +28,19 @@ const { positionals, values } = parseArgs({
 /** The engine with the configuration's defaults. Not through the configuration: reading that is not the engine's work. */
 function newEngine(): TransferEngine {
   const { transfer } = defaults;
-  const options = {
+  const workers = values.workers === undefined ? defaultWorkers() : Number(values.workers);
+  return createTransferEngine({
+    workers,
     blockSizeBytes: transfer.block_size_mib * MIB,
     putBlobMaxBytes: transfer.put_blob_max_mib * MIB,
     rangesPerFile: Number(values.ranges ?? transfer.ranges_per_file),
-    maxBufferBytes: transfer.max_buffer_mib * MIB,
+    maxRequests: transfer.max_requests,
+    maxBufferBytes: defaultBufferMib(workers) * MIB,
     maxTries: transfer.max_tries,
     retryForMs: transfer.retry_for_s * 1000,
     stallTimeoutMs: transfer.stall_timeout_s * 1000,
     caFile: values.ca,
-    ...(values.workers !== undefined && { workers: Number(values.workers) }),
-  };
-  return createTransferEngine(options);
+  });
 }
 
 interface Item {
