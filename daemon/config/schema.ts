@@ -275,7 +275,7 @@ export const configSchema = z
           .optional()
           .meta(
             fixed(
-              'Buffers in memory at once, over all transfers; a quarter is for restores. By default 128, or 32 a worker ' +
+              'Buffers in memory at once, over all transfers; half is for restores. By default 128, or 32 a worker ' +
                 'where that is more.',
             ),
           ),

@@ -51,9 +51,9 @@ export interface EngineOptions {
 
 /**
  * The part of the buffers that only downloads use: a program that waits for its file must not wait behind archives,
- * whose larger buffers are held for as long as a block is on its way. Downloads need less: two MiB each.
+ * whose buffers are held for as long as a block is on its way.
  */
-const RESTORE_SHARE = 1 / 4;
+const RESTORE_SHARE = 1 / 2;
 
 const DEFAULT_MAX_REQUESTS = 64;
 const DEFAULT_FILE_CALLS = 10;

@@ -219,11 +219,11 @@ export class Connection {
     active.begun = true;
     try {
       if (this.#head === undefined) this.#takeHead(bytes);
-      else
-        this.#takeBody(
-          into.subarray(0, bytes),
-          this.#sink !== undefined && into.buffer !== this.#memory.buffer,
-        );
+      else if (this.#sink && into.buffer !== this.#memory.buffer && bytes <= this.#left) {
+        // Nearly every read is one of these: the bytes lie where they belong.
+        this.#left -= bytes;
+        this.#sink.filled(bytes);
+      } else this.#takeBody(into.subarray(0, bytes));
       this.#aim();
       this.#finishIfWhole();
     } catch (error) {
@@ -250,12 +250,12 @@ export class Connection {
     this.#kept = { from: parsed.bytes, to: parsed.bytes };
     const rest = seen.subarray(parsed.bytes);
     if (this.#sink) {
-      if (rest.length > 0) this.#takeBody(rest, false);
+      if (rest.length > 0) this.#takeBody(rest);
       return;
     }
     if (this.#chunks) {
       // Decoded in place: what is taken off only makes it shorter.
-      this.#takeBody(rest, false);
+      this.#takeBody(rest);
       return;
     }
     if (parsed.bytes + this.#left > RECEIVE_BYTES) throw new BadAnswer('a body larger than it can be');
@@ -264,8 +264,8 @@ export class Connection {
     this.#left -= rest.length;
   }
 
-  /** `direct`: the bytes lie where the sink wants them. */
-  #takeBody(bytes: Buffer, direct: boolean): void {
+  /** Bytes that lie in #memory, and belong to the sink if there is one. */
+  #takeBody(bytes: Buffer): void {
     if (this.#chunks) {
       const used = this.#chunks.feed(bytes, (content) => {
         this.#deliver(content);
@@ -275,9 +275,8 @@ export class Connection {
     }
     if (bytes.length > this.#left) throw new BadAnswer('a body longer than its length');
     this.#left -= bytes.length;
-    if (!this.#sink) this.#kept.to += bytes.length;
-    else if (direct) this.#sink.filled(bytes.length);
-    else this.#deliver(bytes);
+    if (this.#sink) this.#deliver(bytes);
+    else this.#kept.to += bytes.length;
   }
 
   /** Content that does not lie where it belongs yet. */

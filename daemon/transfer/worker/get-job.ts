@@ -9,7 +9,7 @@ import { SlabWriter } from './slab-writer.js';
 import { WireError, failureOf } from './wire-error.js';
 
 /** What is written at once: large enough that a write costs nothing beside its bytes, small enough to have many. */
-const SLAB_BYTES = 1024 * 1024;
+const SLAB_BYTES = 2 * 1024 * 1024;
 
 export class GetJob implements Job {
   readonly #command: GetCommand;
@@ -186,7 +186,7 @@ export class GetJob implements Job {
 
 /** Whole blocks of zeros, so that they can stay holes; several slabs to a pool. */
 function slabBytes(rangeBytes: number, poolBytes: number): number {
-  const wanted = Math.min(SLAB_BYTES, Math.floor(poolBytes / 8), rangeBytes);
+  const wanted = Math.min(SLAB_BYTES, Math.floor(poolBytes / 16), rangeBytes);
   return Math.max(1, Math.ceil(wanted / HOLE_BYTES)) * HOLE_BYTES;
 }
 
