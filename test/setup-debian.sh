@@ -12,8 +12,10 @@ command -v fusermount3 >/dev/null 2>&1 || missing="$missing fuse3"
 command -v cc >/dev/null 2>&1 || command -v gcc >/dev/null 2>&1 || missing="$missing gcc libc6-dev"
 [ -n "$missing" ] || exit 0
 
+. "${0%/*}/apt-install.sh"
 # shellcheck disable=SC2086 -- the words are meant to be several
-sh "$(dirname "$0")/apt-install.sh" $missing || {
+apt_install $missing || {
+  status=$?
   echo '(on another system than Debian or Ubuntu: what has fuse3/fuse_lowlevel.h, fusermount3, openssl/ssl.h)' >&2
-  exit 1
+  exit $status
 }

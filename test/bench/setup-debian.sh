@@ -9,5 +9,6 @@ ls /usr/lib/*/libsecret-1.so.0 /usr/lib/libsecret-1.so.0 /usr/lib64/libsecret-1.
   missing="$missing libsecret-1-0"
 [ -n "$missing" ] || exit 0
 
+. "${0%/*}/../apt-install.sh"
 # shellcheck disable=SC2086 -- the words are meant to be several
-sh "$(dirname "$0")/../apt-install.sh" $missing || echo 'The bench goes on without.' >&2
+apt_install $missing || echo 'The bench goes on without.' >&2

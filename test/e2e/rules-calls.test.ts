@@ -40,9 +40,14 @@ async function fileFor(kind: Kind): Promise<{ name: string; path: string; fid: s
   const name = `${kind}-${serial}`;
   const path = site.path(name);
   const bytes = site.write(name, 3000);
-  if (kind !== 'archive') await site.hsm('archive', path);
+  const fid = await site.sim.fidOf(path);
+  if (kind !== 'archive') {
+    await site.hsm('archive', path);
+    // The coordinator knows of the end before its line has come through the daemon's pipe.
+    await daemon.log((line) => line['fid'] === fid && line['op'] === 'archive' && 'result' in line);
+  }
   if (kind === 'restore') await site.hsm('release', path);
-  return { name, path, fid: await site.sim.fidOf(path), bytes };
+  return { name, path, fid, bytes };
 }
 
 /** The log lines of ends of actions on a file, from a line on. */

@@ -109,6 +109,7 @@ bool answer_error(struct session *session, const char *status, const char *code)
   answer_begin(session, status);
   answer_header(session, "x-ms-error-code: %s", code);
   answer_header(session, "Content-Type: application/xml");
+  if (session->ends) answer_header(session, "Connection: close");
   return answer_end(session, (uint64_t)n, body, is_head ? 0 : (size_t)n);
 }
 
@@ -122,6 +123,7 @@ static bool serve(struct session *session) {
   char value[32];
   if (!parse(request, session->in.head)) {
     request->head = "";
+    session->ends = true;
     answer_error(session, "400 Bad Request", "InvalidUri");
     conn_flush(&session->conn);
     return false;
@@ -149,6 +151,7 @@ static bool serve(struct session *session) {
 
 void session_run(struct session *session) {
   totals.connections += 1;
+  session->ends = false;
   session->in.conn = &session->conn;
   session->in.have = session->in.used = 0;
   while (http_read_head(&session->in) && serve(session)) continue;

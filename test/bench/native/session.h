@@ -27,6 +27,7 @@ struct session {
   char name[NAME_BYTES];
   char out[OUT_BYTES];
   size_t out_used;
+  bool ends; // says so in its next answer
   unsigned char scratch[SCRATCH_BYTES];
 };
 
