@@ -29,7 +29,8 @@ export interface ParsedHead {
 
 // Text of headers: tab, visible ASCII, and what is above.
 const statusLine = /^HTTP\/1\.([01]) ([1-5]\d\d)(?: [\t\x20-\x7e\x80-\xff]*)?$/;
-const headerLine = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\t\x20-\x7e\x80-\xff]*)$/;
+// The blanks around a value are taken off by hand: a pattern that does it goes over them again and again.
+const headerLine = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+):([\t\x20-\x7e\x80-\xff]*)$/;
 const kept =
   /^(?:etag|last-modified|content-range|content-md5|retry-after(?:-ms)?|x-ms-(?:meta-.*|blob-type|access-tier|error-code|request-id|version|content-crc64|resource-type|retry-after-ms))$/;
 
@@ -79,7 +80,7 @@ function readHead(text: string): Head {
     const field = headerLine.exec(lines[index] ?? '');
     if (!field) throw new BadAnswer('a header that is none');
     const name = (field[1] ?? '').toLowerCase();
-    const value = (field[2] ?? '').trimEnd();
+    const value = withoutBlanks(field[2] ?? '');
     if (name === 'content-length') {
       if (length !== undefined && length !== value) throw new BadAnswer('two lengths');
       length = value;
@@ -101,6 +102,16 @@ function readHead(text: string): Head {
     framing,
     keepAlive,
   };
+}
+
+/** Blanks and tabs only: `trim` would take bytes of a value in another coding. */
+function withoutBlanks(text: string): string {
+  const isBlank = (at: number): boolean => text[at] === ' ' || text[at] === '\t';
+  let from = 0;
+  let to = text.length;
+  while (from < to && isBlank(from)) from += 1;
+  while (to > from && isBlank(to - 1)) to -= 1;
+  return text.slice(from, to);
 }
 
 function framingOf(status: number, length: string | undefined, coding: string | undefined): Framing {
