@@ -93,7 +93,7 @@ class Download {
       op: 'Get Blob',
       urgent: onPinned !== undefined,
       signal,
-      bytes: end - start,
+      bytes: () => end - at,
       headers: () => this.#headersFor(at, end),
     };
     await wireRequest(this.#parts, this.#transfer, options, async (target, attempt) => {

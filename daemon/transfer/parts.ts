@@ -169,13 +169,14 @@ export function wireRequest<T>(
   options: RequestOptions & {
     readonly query?: string;
     readonly headers: () => string;
-    readonly bytes: number;
+    /** What it is going to move, asked at each try. */
+    readonly bytes: () => number;
   },
   run: (target: Target, attempt: Attempt) => Promise<T>,
 ): Promise<T> {
   const { query = '', headers, bytes, signal } = options;
   return request(parts, transfer, options, async (attempt) => {
-    await parts.bandwidth.take(bytes, signal);
+    await parts.bandwidth.take(bytes(), signal);
     return run(await parts.auth.target(transfer.blob, query, headers()), attempt);
   });
 }

@@ -69,7 +69,7 @@ async function putWhole(
     op: 'Put Blob',
     urgent: true,
     signal,
-    bytes: sizeBytes,
+    bytes: () => sizeBytes,
     headers: () =>
       `x-ms-blob-type: BlockBlob\r\ncontent-type: application/octet-stream\r\n${conditionLines(expected)}`,
   };
@@ -127,7 +127,8 @@ async function putBlocks(
     for (let index = next++; index < ids.length; index = next++) {
       const piece = { position: index * blockBytes, bytes: lengthOf(index), idempotent: true };
       const query = `comp=block&blockid=${encodeURIComponent(ids[index] ?? '')}`;
-      const options = { op: 'Put Block', signal: group.signal, bytes: piece.bytes, query, headers: () => '' };
+      const bytes = (): number => piece.bytes;
+      const options = { op: 'Put Block', signal: group.signal, bytes, query, headers: () => '' };
       await wireRequest(parts, transfer, options, async (target) => {
         crcs[index] = (await put(parts, transfer, 'Put Block', piece, target, group.signal)).crc;
       });
