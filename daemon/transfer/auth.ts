@@ -6,6 +6,7 @@ import {
   type StorageSharedKeyCredential,
 } from '@azure/storage-blob';
 import { LhsmError } from '../../native-bindings/errors.js';
+import { tokenError } from '../azure-errors.js';
 import { USER_AGENT } from '../azure-client.js';
 import type { BlobAuth, BlobLocation } from '../blob.js';
 import type { Target } from './worker/messages.js';
@@ -41,13 +42,15 @@ export class Authorizer {
    */
   async target(blob: BlobLocation, query: string, headers: string): Promise<Target> {
     const { url, auth } = blob;
-    const pathAt = url.indexOf('/', url.indexOf('//') + 2);
+    const hostAt = url.indexOf('//') + 2;
+    const pathAt = url.indexOf('/', hostAt);
+    // What ends a line would begin another header, or another request.
+    if (pathAt < 0 || !isOneWord(url)) throw unusable(url);
     const origin = url.slice(0, pathAt);
-    const host = origin.slice(origin.indexOf('//') + 2);
+    const host = origin.slice(hostAt);
     const queries = [query, auth.kind === 'token' ? '' : this.#sas(auth, url)].filter((part) => part !== '');
     const path = `${url.slice(pathAt)}${queries.length > 0 ? '?' : ''}${queries.join('&')}`;
-    // What ends a request line would begin another request.
-    if (pathAt < 0 || /[^\x21-\x7e]/.test(path)) throw unusable(url);
+    if (!isOneWord(path)) throw unusable(url);
     const authorization = auth.kind === 'token' ? await bearer(auth, url) : '';
     return {
       origin,
@@ -85,6 +88,11 @@ export class Authorizer {
   }
 }
 
+/** Visible ASCII only: neither a blank nor the end of a line. */
+function isOneWord(text: string): boolean {
+  return !/[^\x21-\x7e]/.test(text);
+}
+
 async function bearer(auth: Extract<BlobAuth, { kind: 'token' }>, url: string): Promise<string> {
   if (!url.startsWith('https:')) {
     throw new LhsmError(`A token is not sent over plain HTTP to ${url}.`, {
@@ -95,7 +103,7 @@ async function bearer(auth: Extract<BlobAuth, { kind: 'token' }>, url: string): 
     });
   }
   const token = await auth.credential.getToken(SCOPE);
-  if (!token || !/^[\x21-\x7e]+$/.test(token.token)) throw new Error('the credential gave no token');
+  if (!token || token.token === '' || !isOneWord(token.token)) throw tokenError(new Error('nothing of use'));
   return `authorization: Bearer ${token.token}\r\n`;
 }
 
