@@ -109,6 +109,9 @@ export async function buildParts(context: PartsContext): Promise<Parts> {
     onWorkerDeath: (err) => {
       log.error({ err }, 'a transfer thread has died: its requests are made again in another');
     },
+    onWithoutCrc: (account) => {
+      log.warn({ account }, 'the account takes no CRC64 with a request: content goes without');
+    },
     onThrottle: (account, direction, requests) => {
       log.warn({ account, direction, requests }, 'the account asks for patience: fewer requests at once');
     },

@@ -188,7 +188,7 @@ const certificateCode =
 const identityError =
   /^(CredentialUnavailable|Authentication|AggregateAuthentication|AuthenticationRequired)Error$/;
 const networkCode =
-  /^(E(CONN|HOST|NET|PIPE|TIMEDOUT|SOCKET|AI_)|ENOTFOUND|REQUEST_SEND_ERROR|PARSE_ERROR|HPE_|ERR_STREAM_PREMATURE_CLOSE|ERR_HTTP|UND_ERR)/;
+  /^(E(CONN|HOST|NET|PIPE|TIMEDOUT|SOCKET|AI_|ADDRNOTAVAIL|MFILE|NFILE|NOBUFS)|ENOTFOUND|ERR_SSL_|REQUEST_SEND_ERROR|PARSE_ERROR|HPE_|ERR_STREAM_PREMATURE_CLOSE|ERR_HTTP|UND_ERR)/;
 
 const unreachable = (what: string, hint?: string): Facts => ({
   what,

@@ -153,6 +153,11 @@ export interface Attempt {
   readonly number: number;
   /** The count of failures in a row begins anew: something got through this time. */
   madeProgress(): void;
+  /**
+   * After a wait of our own (for a place, for bandwidth): waits until the account's gate is open, and counts the time
+   * from now. Rejects with ECANCELED when the signal aborts.
+   */
+  begin(): Promise<void>;
 }
 
 export interface RetryOptions {
@@ -180,14 +185,17 @@ export async function withRetries<T>(
   for (let number = 1; ; number += 1) {
     if (signal.aborted) throw canceled(op);
     await gate?.pass(op, signal);
-    const state = { progress: false };
+    const state = { progress: false, began: performance.now() };
     const at: Attempt = {
       number,
       madeProgress() {
         state.progress = true;
       },
+      async begin() {
+        await gate?.pass(op, signal);
+        state.began = performance.now();
+      },
     };
-    const began = performance.now();
     try {
       const value = await attempt(at);
       gate?.passed();
@@ -200,11 +208,11 @@ export async function withRetries<T>(
         since = undefined;
         gate?.passed();
       }
-      since ??= began;
+      since ??= state.began;
       const throttled = isThrottle(raw);
       const asked = Math.min(retryAfterMs(raw) ?? 0, MAX_RETRY_AFTER_MS);
       if (throttled) options.onThrottle?.();
-      const isOwn = !throttled || gate === undefined || gate.refused(began, asked);
+      const isOwn = !throttled || gate === undefined || gate.refused(state.began, asked);
       if (isOwn) failures += 1;
       // While others get through, the service only asks for patience, and that is what time at the gate is.
       const stuckSince = throttled ? Math.max(since, gate?.progressAt ?? since) : since;

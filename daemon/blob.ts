@@ -8,8 +8,8 @@ export type BlobAuth =
   | {
       readonly kind: 'token';
       readonly credential: TokenCredential;
-      /** The service has refused the token: the next one is to be a new one. */
-      readonly renew?: () => void;
+      /** The service has refused this token: the next one is to be another, if there is one. */
+      readonly renew?: (refused: string) => void;
     }
   | { readonly kind: 'sas'; readonly query: () => string };
 

@@ -2,6 +2,11 @@
 // no restore, heartbeat or cancel finds one any more. agent-parts.ts gives archives and removes such a share.
 import type { Lustre } from '../native-bindings/lustre.js';
 
+/** What ends a wait. The signal is asked for only by who waits: some make it only then. */
+export interface Stoppable {
+  readonly signal: AbortSignal;
+}
+
 /** Lets so many pieces of work go on at once, first come first served. */
 export class Share {
   readonly #waiting: (() => void)[] = [];
@@ -11,9 +16,10 @@ export class Share {
     this.#free = Math.max(1, atOnce);
   }
 
-  async run<T>(work: () => Promise<T>): Promise<T> {
+  /** Rejects with the reason of `stop` when it aborts before it is our turn. */
+  async run<T>(work: () => Promise<T>, stop?: Stoppable): Promise<T> {
     if (this.#free > 0) this.#free -= 1;
-    else await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    else await this.#turn(stop?.signal);
     try {
       return await work();
     } finally {
@@ -21,6 +27,25 @@ export class Share {
       if (next) next();
       else this.#free += 1;
     }
+  }
+
+  #turn(signal: AbortSignal | undefined): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const leave = (): void => {
+        this.#waiting.splice(this.#waiting.indexOf(grant), 1);
+        reject(signal?.reason as Error);
+      };
+      const grant = (): void => {
+        signal?.removeEventListener('abort', leave);
+        resolve();
+      };
+      if (signal?.aborted) {
+        reject(signal.reason as Error);
+        return;
+      }
+      signal?.addEventListener('abort', leave, { once: true });
+      this.#waiting.push(grant);
+    });
   }
 }
 

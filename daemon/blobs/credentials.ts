@@ -92,8 +92,8 @@ export function resolveCredential(
 function token(make: () => Extract<BlobAuth, { kind: 'token' }>['credential']): ResolvedCredential {
   try {
     const cache = new TokenCache(make());
-    const renew = (): void => {
-      cache.forget();
+    const renew = (refused: string): void => {
+      cache.suspect(refused);
     };
     return { auth: { kind: 'token', credential: cache, renew } };
   } catch (error) {

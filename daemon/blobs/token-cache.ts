@@ -19,6 +19,8 @@ interface Entry {
   token?: AccessToken;
   /** When to renew early. */
   renewAt: number;
+  /** It has been refused: another one is waited for, and it is used again only if there is none. */
+  isSuspect?: boolean;
   flight?: Promise<AccessToken> | undefined;
 }
 
@@ -56,6 +58,11 @@ export class TokenCache implements TokenCredential {
     const now = this.#now();
     const { token } = entry;
     if (token && token.expiresOnTimestamp - MARGIN_MS > now) {
+      if (entry.isSuspect === true) {
+        entry.isSuspect = false;
+        const renewed = this.#renew(entry, scopes, options).catch(() => token);
+        return handedOut(await unlessAborted(renewed, abortSignal));
+      }
       if (now >= entry.renewAt) {
         entry.renewAt = now + RETRY_MS;
         // Nobody waits for it: the token at hand will do, and whoever finds none at hand is told what is wrong.
@@ -66,9 +73,14 @@ export class TokenCache implements TokenCredential {
     return handedOut(await unlessAborted(this.#renew(entry, scopes, options), abortSignal));
   }
 
-  /** The tokens at hand have been refused: whoever asks next waits for a new one. */
-  forget(): void {
-    for (const entry of this.#entries.values()) delete entry.token;
+  /**
+   * This token has been refused: whoever asks next waits for another one, if the credential has one. Nothing happens when
+   * it is not the one at hand any more: many requests may have been refused together.
+   */
+  suspect(refused: string): void {
+    for (const entry of this.#entries.values()) {
+      if (entry.token?.token === refused) entry.isSuspect = true;
+    }
   }
 
   #renew(entry: Entry, scopes: string | string[], options: GetTokenOptions): Promise<AccessToken> {
@@ -77,6 +89,7 @@ export class TokenCache implements TokenCredential {
         const now = this.#now();
         const left = token.expiresOnTimestamp - now;
         entry.token = token;
+        entry.isSuspect = false;
         entry.renewAt = Math.min(
           token.expiresOnTimestamp - Math.min(EARLY_MS, left / 4),
           // What the identity service itself advises, unless that has passed and would have us ask at every request.

@@ -36,7 +36,7 @@ export function defaultWorkers(cores = availableParallelism()): number {
 
 /** `transfer.max_buffer_mib`: enough for one worker, and for each of many. */
 export function defaultBufferMib(workers: number): number {
-  return Math.max(128, 32 * workers);
+  return Math.max(128, 64 * workers);
 }
 
 /** Where the daemon looks for its configuration when neither flag nor environment names a file. */

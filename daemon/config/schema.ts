@@ -265,7 +265,7 @@ export const configSchema = z
           .meta(
             fixed(
               'Requests for content in flight to one account, restores and archives apart. A throttle halves it, ' +
-                'successes let it grow again.',
+                'successes let it grow again. Blocks and large ranges also need room in `max_buffer_mib`.',
             ),
           ),
         max_buffer_mib: z
@@ -275,7 +275,7 @@ export const configSchema = z
           .optional()
           .meta(
             fixed(
-              'Buffers in memory at once, over all transfers; half is for restores. By default 128, or 32 a worker ' +
+              'Buffers in memory at once, over all transfers; half is for restores. By default 128, or 64 a worker ' +
                 'where that is more.',
             ),
           ),

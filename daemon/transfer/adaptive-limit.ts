@@ -18,6 +18,8 @@ export class AdaptiveLimit {
   #limit: number;
   #inFlight = 0;
   #cutAt = -Infinity;
+  /** Grants in a row to urgent ones while others waited. */
+  #favours = 0;
   readonly #urgent: Waiter[] = [];
   readonly #others: Waiter[] = [];
 
@@ -79,9 +81,17 @@ export class AdaptiveLimit {
     return true;
   }
 
+  /** Urgent ones first, but every fourth place is for the others: a backlog of small files must not starve large ones. */
+  #next(): Waiter | undefined {
+    const isOthersTurn = this.#favours >= 3 && this.#others.length > 0;
+    const line = this.#urgent.length > 0 && !isOthersTurn ? this.#urgent : this.#others;
+    this.#favours = line === this.#urgent && this.#others.length > 0 ? this.#favours + 1 : 0;
+    return line.shift();
+  }
+
   #serve(): void {
     while (this.#inFlight < this.limit) {
-      const next = this.#urgent.shift() ?? this.#others.shift();
+      const next = this.#next();
       if (!next) return;
       this.#inFlight += 1;
       next.grant();

@@ -59,11 +59,14 @@ export class Authorizer {
     };
   }
 
-  /** The service has refused what was sent: the next target is made of a new token or SAS. */
-  renew({ url, auth }: BlobLocation): void {
-    if (auth.kind === 'token') auth.renew?.();
-    else if (auth.kind === 'shared-key')
+  /** The service has refused what was sent to `target`: the next one is made of another token or SAS. */
+  renew({ url, auth }: BlobLocation, target: Target): void {
+    if (auth.kind === 'token') {
+      const [, refused] = /^authorization: Bearer (\S+)$/m.exec(target.headers) ?? [];
+      if (refused !== undefined) auth.renew?.(refused);
+    } else if (auth.kind === 'shared-key') {
       this.#made.get(auth.credential)?.delete(containerOf(url, auth.credential));
+    }
   }
 
   #sas(auth: Exclude<BlobAuth, { kind: 'token' }>, url: string): string {

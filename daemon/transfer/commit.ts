@@ -47,7 +47,8 @@ export async function commitBlocks(
 ): Promise<UploadResult> {
   let tries = 0;
   try {
-    return await sdkRequest(parts, transfer, { op: 'Put Block List', signal }, async (client, attempt) => {
+    const options = { op: 'Put Block List', urgent: true, signal };
+    return await sdkRequest(parts, transfer, options, async (client, attempt) => {
       tries = attempt.number;
       const answer = await client.commitBlockList([...ids], {
         abortSignal: signal,

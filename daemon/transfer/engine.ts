@@ -45,6 +45,8 @@ export interface EngineOptions {
   readonly onWorkerDeath?: (error: Error) => void;
   /** Hears of an account, by host, that asked for patience: from now on so many requests go to it at once. */
   readonly onThrottle?: (account: string, direction: 'download' | 'upload', requests: number) => void;
+  /** Hears of an account, by host, that takes no CRC64 with a request: the rest goes without. */
+  readonly onWithoutCrc?: (account: string) => void;
   /** For tests, with 0 workers: the calls on descriptors. */
   readonly io?: RawIo;
 }
@@ -57,6 +59,8 @@ const RESTORE_SHARE = 1 / 2;
 
 const DEFAULT_MAX_REQUESTS = 64;
 const DEFAULT_FILE_CALLS = 10;
+/** Of one worker: an OST that hangs holds some of them, and must not hold all. */
+const LEAST_FILE_CALLS = 4;
 const SMALLEST_POOL_BYTES = 4096;
 /** Larger blocks are sent while they are read, whatever the buffers would hold. */
 const MAX_HELD_BYTES = 64 * 1024 * 1024;
@@ -88,7 +92,10 @@ class WorkerEngine implements TransferEngine {
       uploadBytes: share(uploadBytes),
       stallTimeoutMs,
       ca: caFile === undefined ? undefined : loadCaFile(caFile),
-      fileCalls: Math.max(1, Math.floor((options.fileCalls ?? DEFAULT_FILE_CALLS) / Math.max(1, workers))),
+      fileCalls: Math.max(
+        LEAST_FILE_CALLS,
+        Math.floor((options.fileCalls ?? DEFAULT_FILE_CALLS) / Math.max(1, workers)),
+      ),
       io: options.io,
       onDeath: options.onWorkerDeath,
     });
@@ -104,6 +111,7 @@ class WorkerEngine implements TransferEngine {
       stallTimeoutMs,
       heldBytes: Math.min(MAX_HELD_BYTES, share(uploadBytes)),
       withoutCrc: new Set<string>(),
+      onWithoutCrc: (account: string) => options.onWithoutCrc?.(account),
     };
     this.#downloads = {
       ...shared,

@@ -2,7 +2,7 @@
 // download.ts and upload.ts call it.
 import { read, write } from 'node:fs';
 import { promisify } from 'node:util';
-import { Share } from '../share.js';
+import { Share, type Stoppable } from '../share.js';
 import { LhsmError, systemErrorName } from '../../native-bindings/errors.js';
 
 const DEFAULT_FILE_CALLS = 10;
@@ -10,12 +10,12 @@ const DEFAULT_FILE_CALLS = 10;
 const readOnce = promisify(read);
 const writeOnce = promisify(write);
 
-/** A descriptor's I/O; tests put short writes and full disks in its place. */
+/** A descriptor's I/O, each call in its turn; whoever is stopped before that rejects. Tests put short writes and full disks in its place. */
 export interface FileIo {
   /** Reads until `into` is full or the file ends; answers the bytes read. */
-  read(fd: number, into: Buffer, position: number): Promise<number>;
+  read(fd: number, into: Buffer, position: number, stop?: Stoppable): Promise<number>;
   /** Writes all of `from`. */
-  write(fd: number, from: Buffer, position: number): Promise<void>;
+  write(fd: number, from: Buffer, position: number, stop?: Stoppable): Promise<void>;
 }
 
 /** The calls beneath: as read(2) and write(2), which may do less than asked. */
@@ -55,13 +55,14 @@ function fileError(op: 'read' | 'write', position: number, cause: unknown): Lhsm
 export function fileIo(raw: RawIo = nodeIo, calls = DEFAULT_FILE_CALLS): FileIo {
   const [reads, writes] = [new Share(calls), new Share(calls)];
   return {
-    async read(fd, into, position) {
+    async read(fd, into, position, stop) {
       let done = 0;
       while (done < into.length) {
         let bytes: number;
         try {
-          bytes = await reads.run(() =>
-            raw.read(fd, done === 0 ? into : into.subarray(done), position + done),
+          bytes = await reads.run(
+            () => raw.read(fd, done === 0 ? into : into.subarray(done), position + done),
+            stop,
           );
         } catch (cause) {
           throw fileError('read', position + done, cause);
@@ -71,13 +72,14 @@ export function fileIo(raw: RawIo = nodeIo, calls = DEFAULT_FILE_CALLS): FileIo 
       }
       return done;
     },
-    async write(fd, from, position) {
+    async write(fd, from, position, stop) {
       let done = 0;
       while (done < from.length) {
         let bytes: number;
         try {
-          bytes = await writes.run(() =>
-            raw.write(fd, done === 0 ? from : from.subarray(done), position + done),
+          bytes = await writes.run(
+            () => raw.write(fd, done === 0 ? from : from.subarray(done), position + done),
+            stop,
           );
         } catch (cause) {
           throw fileError('write', position + done, cause);

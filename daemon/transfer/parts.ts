@@ -30,6 +30,8 @@ export interface EngineParts {
   readonly heldBytes: number;
   /** Accounts, by host, that do not take a CRC64 with a request: emulators. */
   readonly withoutCrc: Set<string>;
+  /** Hears of another one of these. */
+  readonly onWithoutCrc: (account: string) => void;
 }
 
 /** The blob's URL: it holds no secret, and says account, container and name. */
@@ -89,13 +91,12 @@ export interface RequestOptions {
   readonly op: string;
   /** Somebody may wait for the first byte: before the later ranges of others. */
   readonly urgent?: boolean;
+  /** The content that it is going to move, asked at each try. */
+  readonly bytes?: () => number;
   readonly signal: AbortSignal;
 }
 
-/**
- * One request, tried again as long as it makes sense; every try is counted and has a place among the account's. One
- * that is refused for its credential is made once more with a new token or SAS.
- */
+/** One request, tried again as long as it makes sense; every try is counted and has a place among the account's. */
 export async function request<T>(
   parts: EngineParts,
   transfer: Transfer,
@@ -103,24 +104,8 @@ export async function request<T>(
   run: (attempt: Attempt) => Promise<T>,
 ): Promise<T> {
   const { blob, counters } = transfer;
-  const { op, urgent = false, signal } = options;
+  const { op, urgent = false, signal, bytes } = options;
   const limit = parts.limits.of(blob.url);
-  let renewed = false;
-  const once = async (attempt: Attempt): Promise<T> => {
-    counters.requests += 1;
-    try {
-      const value = await run(attempt);
-      limit.succeeded();
-      return value;
-    } catch (error) {
-      const status = httpStatus(error);
-      if (renewed || (status !== 401 && status !== 403)) throw error;
-      renewed = true;
-      counters.retries += 1;
-      parts.auth.renew(blob);
-      return once(attempt);
-    }
-  };
   const trying = withRetries(
     {
       policy: parts.policy,
@@ -137,9 +122,15 @@ export async function request<T>(
       },
     },
     async (attempt) => {
+      if (bytes) await parts.bandwidth.take(bytes(), signal);
       await limit.take(urgent, signal);
       try {
-        return await once(attempt);
+        // The account may have asked for patience meanwhile.
+        await attempt.begin();
+        counters.requests += 1;
+        const value = await run(attempt);
+        limit.succeeded();
+        return value;
       } finally {
         limit.give();
       }
@@ -162,21 +153,33 @@ export function sdkRequest<T>(
   return request(parts, transfer, options, (attempt) => run(parts.clients.blob(transfer.blob), attempt));
 }
 
-/** The same through a worker: `run` gets where the request goes and what lets it in. */
+/**
+ * The same through a worker: `run` gets where the request goes and what lets it in. One that is refused for its
+ * credential is made once more with another token or SAS.
+ */
 export function wireRequest<T>(
   parts: EngineParts,
   transfer: Transfer,
-  options: RequestOptions & {
-    readonly query?: string;
-    readonly headers: () => string;
-    /** What it is going to move, asked at each try. */
-    readonly bytes: () => number;
-  },
+  options: RequestOptions & { readonly query?: string; readonly headers: () => string },
   run: (target: Target, attempt: Attempt) => Promise<T>,
 ): Promise<T> {
-  const { query = '', headers, bytes, signal } = options;
-  return request(parts, transfer, options, async (attempt) => {
-    await parts.bandwidth.take(bytes(), signal);
-    return run(await parts.auth.target(transfer.blob, query, headers()), attempt);
-  });
+  const { auth } = parts;
+  const { blob, counters } = transfer;
+  const { query = '', headers } = options;
+  let renewed = false;
+  const once = async (attempt: Attempt): Promise<T> => {
+    const target = await auth.target(blob, query, headers());
+    try {
+      return await run(target, attempt);
+    } catch (error) {
+      const status = httpStatus(error);
+      if (renewed || (status !== 401 && status !== 403)) throw error;
+      renewed = true;
+      auth.renew(blob, target);
+      counters.retries += 1;
+      counters.requests += 1;
+      return once(attempt);
+    }
+  };
+  return request(parts, transfer, options, once);
 }

@@ -39,14 +39,21 @@ async function put(
 ): Promise<DoneEvent> {
   const { fd, blob, counters } = transfer;
   const host = hostOf(blob.url);
-  for (;;) {
-    const sendCrc = !parts.withoutCrc.has(host);
-    const stream = piece.bytes > parts.heldBytes;
+  const stream = piece.bytes > parts.heldBytes;
+  const known = parts.withoutCrc.has(host);
+  for (let sendCrc = !known && !stream; ; sendCrc = false) {
     const done = await parts.workers.put({ target, fd, ...piece, stream, sendCrc }, onRead, counters, signal);
-    if (!done.failure) return done;
+    if (!done.failure) {
+      if (!sendCrc && !known && !stream && !parts.withoutCrc.has(host)) {
+        parts.withoutCrc.add(host);
+        parts.onWithoutCrc(host);
+      }
+      return done;
+    }
     const error = wireError(done.failure, op, subjectOf(blob), parts.stallTimeoutMs);
-    if (!sendCrc || stream || !NO_CRC.has(serviceCode(error) ?? '')) throw error;
-    parts.withoutCrc.add(host);
+    // No second try mends a file that is shorter now; when it is at rest, a new archive does.
+    if (done.failure.kind === 'file-ended') throw new CallerError(error);
+    if (!sendCrc || !NO_CRC.has(serviceCode(error) ?? '')) throw error;
   }
 }
 

@@ -45,6 +45,7 @@ export function wireError(failure: WireFailure, op: string, subject: string, sta
         code: 'FILE_CHANGED',
         op: 'read',
         errno: 16, // EBUSY
+        retryable: true,
         hint: 'Nothing was committed; archive it again.',
       });
     case 'crc':

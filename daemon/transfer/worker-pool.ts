@@ -45,6 +45,8 @@ interface Running {
   readonly start: number;
   readonly onHead: ((answer: Answer) => How) | undefined;
   readonly onRead: ((crc: bigint) => Promise<string>) | undefined;
+  /** `onRead` under way: it may touch the descriptor. */
+  reading: Promise<void> | undefined;
   /** What our own side threw: it is why the job was aborted. */
   refusal: { readonly error: unknown } | undefined;
   readonly settle: (done: DoneEvent) => void;
@@ -194,10 +196,13 @@ export class WorkerPool {
         start: made.type === 'get' ? made.start : 0,
         onHead,
         onRead,
+        reading: undefined,
         refusal: undefined,
         settle: (event) => {
-          ({ refusal } = running);
-          resolve(event);
+          void (running.reading ?? Promise.resolve()).then(() => {
+            ({ refusal } = running);
+            resolve(event);
+          });
         },
       };
       this.#running.set(id, running);
@@ -241,7 +246,7 @@ export class WorkerPool {
     if (!running) return;
     if (event.type === 'done') this.#settle(event, running);
     else if (event.type === 'head') this.#head(event.id, running, event.answer);
-    else void this.#read(event.id, running, event.crc);
+    else running.reading = this.#read(event.id, running, event.crc);
   }
 
   #head(id: number, running: Running, answer: Answer): void {

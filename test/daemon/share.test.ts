@@ -45,3 +45,32 @@ t.test('a file system within a share answers as itself, private state and all', 
   t.equal(shared.fsname('/'), 'lustre');
   t.equal(await shared.pathToFid('/'), 'lustre');
 });
+
+t.test('who gives up waiting leaves the line, and nobody asks for a signal without need', async (t) => {
+  const share = new Share(1);
+  let end = (): void => undefined;
+  const held = new Promise<void>((resolve) => {
+    end = resolve;
+  });
+  let asked = 0;
+  const control = new AbortController();
+  const stop = {
+    get signal() {
+      asked += 1;
+      return control.signal;
+    },
+  };
+  const first = share.run(() => held, stop);
+  t.equal(asked, 0);
+  const second = share.run(() => t.fail('never begins') as never, stop);
+  const third = share.run(() => Promise.resolve('third'));
+  control.abort();
+  await t.rejects(second, { name: 'AbortError' });
+  await t.rejects(
+    share.run(() => t.fail('never begins') as never, stop),
+    { name: 'AbortError' },
+  );
+  end();
+  await first;
+  t.equal(await third, 'third');
+});

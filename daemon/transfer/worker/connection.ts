@@ -77,6 +77,7 @@ export class Connection {
   /** What arrived while there was no room. */
   #spilled: Buffer[] = [];
   #paused = false;
+  #held = false;
   #reusable = true;
   #failure: Error | undefined;
   readonly #closed: Promise<void>;
@@ -118,12 +119,23 @@ export class Connection {
 
   /** Whether another request may be sent. */
   get reusable(): boolean {
-    return this.#reusable && this.#active === undefined && !this.#socket.destroyed;
+    return this.#reusable && this.#active === undefined && this.#socket.writable;
+  }
+
+  /** Whether something has gone wrong, behind a whole answer too: what lay in the connection's memory may be no more. */
+  get failed(): boolean {
+    return this.#failure !== undefined;
   }
 
   /** Whether a request waits for the peer, and not for us. */
   get waitsForPeer(): boolean {
-    return this.#active !== undefined && !this.#paused;
+    return this.#active !== undefined && !this.#paused && !this.#held;
+  }
+
+  /** While it is held, the peer waits for us: for a file that is read slowly, say. */
+  hold(isHeld: boolean): void {
+    this.#held = isHeld;
+    this.lastMoveMs = performance.now();
   }
 
   /** Whether the request in hand has had a byte of answer. */
@@ -198,7 +210,9 @@ export class Connection {
     await this.#closed;
   }
 
-  #fail(error: Error): void {
+  #fail(reason: Error): void {
+    const error =
+      reason instanceof BadAnswer ? new WireError({ kind: 'bad-answer', what: reason.message }) : reason;
     this.#failure ??= error;
     this.#reusable = false;
     const active = this.#active;
@@ -227,11 +241,7 @@ export class Connection {
       this.#aim();
       this.#finishIfWhole();
     } catch (error) {
-      this.#fail(
-        error instanceof BadAnswer
-          ? new WireError({ kind: 'bad-answer', what: error.message })
-          : (error as Error),
-      );
+      this.#fail(error as Error);
       return false;
     }
     return !this.#paused;

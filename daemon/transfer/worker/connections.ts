@@ -34,6 +34,7 @@ export class Connections {
       const last = idle.pop();
       if (!last) break;
       if (last.reusable) return last;
+      void this.#destroy(last);
     }
     return this.#open(origin);
   }

@@ -107,7 +107,7 @@ export class GetJob implements Job {
       const whole = await received;
       if (whole.answer.status !== 200 && whole.answer.status !== 206) throw refused(whole);
       await this.#permission.given;
-      await (this.#writer?.finish() ?? this.#writeSmall(whole.body));
+      await (this.#writer?.finish() ?? this.#writeSmall(whole.body, connection));
       this.#checkEnd(whole.answer);
     } catch (error) {
       // What has arrived is kept, and not asked for again; a file that cannot be written takes no more.
@@ -142,6 +142,7 @@ export class GetJob implements Job {
     this.#writer = new SlabWriter({
       io: this.#tools.io,
       fd,
+      stop: this.#stop,
       slabs,
       start,
       end,
@@ -159,16 +160,22 @@ export class GetJob implements Job {
     return this.#writer;
   }
 
-  async #writeSmall(body: Buffer): Promise<void> {
+  async #writeSmall(body: Buffer, connection: Connection): Promise<void> {
     const { fd, start, end, fileBytes, slot } = this.#command;
     if (body.length !== end - start || body.length === 0) return;
     const { keepHoles, crc } = await this.#permission.given;
+    // The body lies where the next answer would: what comes unasked writes over it, and shows as a failure.
+    const refuseIfFailed = (): void => {
+      if (connection.failed) throw new WireError({ kind: 'bad-answer', what: 'more than an answer' });
+    };
+    refuseIfFailed();
     if (crc === true) this.#crc = crc64(body);
     if (keepHoles === true) {
       for (const piece of dataPieces(body, start, fileBytes)) {
-        await this.#tools.io.write(fd, piece.bytes, piece.position);
+        await this.#tools.io.write(fd, piece.bytes, piece.position, this.#stop);
       }
-    } else await this.#tools.io.write(fd, body, start);
+    } else await this.#tools.io.write(fd, body, start, this.#stop);
+    refuseIfFailed();
     this.#writtenTo = start + body.length;
     this.#tools.count(slot, body.length);
   }

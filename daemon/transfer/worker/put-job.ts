@@ -12,8 +12,11 @@ const MIB = 1024 * 1024;
 /** Sent behind its head in one piece: one call, and over TLS one packet. */
 const ONE_PIECE_BYTES = 64 * 1024;
 
-/** What is handed to the socket at once: TLS encrypts all of it into memory of its own. */
-const PIECE_BYTES = { plain: 4 * MIB, tls: MIB / 4 };
+/**
+ * What is handed to the socket at once: TLS encrypts all of it into memory of its own, and a connection on which no whole
+ * piece moves for the stall timeout counts as stalled.
+ */
+const PIECE_BYTES = { plain: MIB, tls: MIB / 4 };
 
 /** What a streamed block is read in. */
 const STREAM_BYTES = MIB;
@@ -77,7 +80,7 @@ export class PutJob implements Job {
 
   async #read(into: Buffer, position: number): Promise<void> {
     if (into.length === 0) return;
-    const bytes = await this.#tools.io.read(this.#command.fd, into, position);
+    const bytes = await this.#tools.io.read(this.#command.fd, into, position, this.#stop);
     if (bytes < into.length) throw new WireError({ kind: 'file-ended', at: position + bytes });
   }
 
@@ -112,16 +115,16 @@ export class PutJob implements Job {
     try {
       const whole = await received;
       const { status, headers, lengthBytes } = whole.answer;
-      if (status >= 300) {
-        const answer = { status, headers, lengthBytes };
-        const serviceCode = serviceCodeOf(headers, whole.body);
-        // A refusal may come before all is sent: the rest would be taken for another request.
-        if (!(await settledNow(sending))) await connection.destroy();
-        throw new WireError({ kind: 'status', answer, serviceCode });
+      // An answer may come before all is sent: the rest would be taken for another request, or wait for ever.
+      if (!(await settledNow(sending))) await connection.destroy();
+      if (status === 201) {
+        if (!(await sending))
+          throw new WireError({ kind: 'bad-answer', what: '201 for half of the content' });
+        return whole;
       }
-      if (!(await sending))
-        throw new WireError({ kind: 'bad-answer', what: 'thanks for half of the content' });
-      return whole;
+      if (status < 300) throw new WireError({ kind: 'bad-answer', what: `status ${status} for a write` });
+      const answer = { status, headers, lengthBytes };
+      throw new WireError({ kind: 'status', answer, serviceCode: serviceCodeOf(headers, whole.body) });
     } catch (error) {
       if (!(error instanceof WireError && error.failure.kind === 'status')) await connection.destroy();
       await sending;
@@ -140,11 +143,16 @@ export class PutJob implements Job {
       await connection.send(Buffer.concat([head, memory]));
     } else {
       await connection.send(head);
-      const piece = connection.isTls ? PIECE_BYTES.tls : PIECE_BYTES.plain;
-      for (let at = 0; at < bytes; at += piece) {
-        if (isOver()) return false;
-        await connection.send(memory.subarray(at, Math.min(bytes, at + piece)));
-      }
+      return this.#sendPieces(connection, memory, isOver);
+    }
+    return true;
+  }
+
+  async #sendPieces(connection: Connection, bytes: Buffer, isOver: () => boolean): Promise<boolean> {
+    const piece = connection.isTls ? PIECE_BYTES.tls : PIECE_BYTES.plain;
+    for (let at = 0; at < bytes.length; at += piece) {
+      if (isOver()) return false;
+      await connection.send(bytes.subarray(at, Math.min(bytes.length, at + piece)));
     }
     return true;
   }
@@ -154,11 +162,12 @@ export class PutJob implements Job {
     let crc = 0n;
     try {
       for (let at = 0; at < bytes; at += memory.length) {
-        if (isOver()) return false;
         const chunk = memory.subarray(0, Math.min(memory.length, bytes - at));
+        connection.hold(true);
         await this.#read(chunk, position + at);
+        connection.hold(false);
         crc = crc64(chunk, crc);
-        await connection.send(chunk);
+        if (!(await this.#sendPieces(connection, chunk, isOver))) return false;
       }
       this.#crc = crc;
       return true;

@@ -1,6 +1,7 @@
 // Where a range's bytes go between socket and file: one slab fills while the other is written. get-job.ts makes one for
 // each request that is not small.
 import { crc64 } from '../../../native-bindings/crc64.js';
+import type { Stoppable } from '../../share.js';
 import type { FileIo } from '../file-io.js';
 import { dataPieces } from '../slab.js';
 import type { BodySink } from './connection.js';
@@ -9,6 +10,8 @@ import { BadAnswer } from './response-parser.js';
 export interface SlabWriterOptions {
   readonly io: FileIo;
   readonly fd: number;
+  /** Ends the wait for a turn to write. */
+  readonly stop: Stoppable;
   /** One or two of one size. One will do where it takes the whole range. */
   readonly slabs: readonly Buffer[];
   readonly start: number;
@@ -138,11 +141,12 @@ export class SlabWriter implements BodySink {
   }
 
   async #write(bytes: Buffer, at: number): Promise<void> {
-    const { io, fd, fileBytes, onWritten } = this.#options;
+    const { io, fd, stop, fileBytes, onWritten } = this.#options;
     const crc = this.#go?.crc === true ? crc64(bytes, this.#crc) : this.#crc;
     if (this.#go?.keepHoles === true) {
-      for (const piece of dataPieces(bytes, at, fileBytes)) await io.write(fd, piece.bytes, piece.position);
-    } else await io.write(fd, bytes, at);
+      for (const piece of dataPieces(bytes, at, fileBytes))
+        await io.write(fd, piece.bytes, piece.position, stop);
+    } else await io.write(fd, bytes, at, stop);
     this.#crc = crc;
     this.#writtenTo += bytes.length;
     onWritten(bytes.length);

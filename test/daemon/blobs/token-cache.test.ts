@@ -97,6 +97,28 @@ t.test('a challenge gets a new token', async (t) => {
   t.equal((await cache.getToken(scope, { claims: 'x' })).token, 't2');
 });
 
+t.test('a token that was refused is replaced once, and used again only if there is no other', async (t) => {
+  let given = 0;
+  let fails = false;
+  const cache = new TokenCache({
+    getToken: () => {
+      if (fails) return Promise.reject(new Error('the identity endpoint is out'));
+      given += 1;
+      return Promise.resolve({ token: `t${given}`, expiresOnTimestamp: Date.now() + 3_600_000 });
+    },
+  });
+  const ask = async (): Promise<string> => (await cache.getToken('scope')).token;
+  t.equal(await ask(), 't1');
+  cache.suspect('t1');
+  t.same(await Promise.all([ask(), ask()]).then(([first]) => first), 't2');
+  cache.suspect('t1');
+  t.equal(await ask(), 't2', 'who hears late that the former one was refused asks for nothing');
+  fails = true;
+  cache.suspect('t2');
+  t.equal(await ask(), 't2', 'better than none: it may have been refused for its rights');
+  t.equal(given, 2);
+});
+
 t.test('each credential that gives tokens is kept so', (t) => {
   const { auth } = resolveCredential({ type: 'managed-identity' });
   t.ok(auth.kind === 'token' && auth.credential instanceof TokenCache);

@@ -226,9 +226,9 @@ t.test('a file is read; one that is not there is a clear error', async (t) => {
 
 t.test('workers and their buffers follow the cores, unless they are said', (t) => {
   t.same([1, 2, 8, 17, 64].map(defaultWorkers), [1, 1, 7, 16, 16]);
-  t.same([0, 1, 4, 5, 16].map(defaultBufferMib), [128, 128, 128, 160, 512]);
+  t.same([0, 1, 2, 3, 16].map(defaultBufferMib), [128, 128, 128, 192, 1024]);
   const { transfer } = parse(`${MINIMAL}\n[transfer]\nworkers = 8\nmax_restore_mib_s = 1.5\n`);
-  t.match(transfer, { workers: 8, maxBufferBytes: 256 * 2 ** 20, maxDownloadBytesPerSecond: 1_572_864 });
+  t.match(transfer, { workers: 8, maxBufferBytes: 512 * 2 ** 20, maxDownloadBytesPerSecond: 1_572_864 });
   t.equal(parse(`${MINIMAL}\n[transfer]\nworkers = 0\n`).transfer.workers, 0);
   t.end();
 });

@@ -14,7 +14,7 @@ const sharedKey = (): BlobAuth => ({
   kind: 'shared-key',
   credential: new StorageSharedKeyCredential('account', KEY),
 });
-function token(getToken: () => Promise<string | null>, renew?: () => void): BlobAuth {
+function token(getToken: () => Promise<string | null>, renew?: (refused: string) => void): BlobAuth {
   const credential = {
     getToken: async () => {
       const text = await getToken();
@@ -79,21 +79,23 @@ t.test('a token is never sent over plain HTTP, nor one that would begin another 
   }
 });
 
-t.test('renewal is asked of whoever can', (t) => {
+t.test('renewal is asked of whoever can, for the very token that was refused', async (t) => {
   const auth = new Authorizer();
-  let renewed = 0;
-  auth.renew({
-    url: HOST_STYLE,
-    auth: token(
-      () => Promise.resolve('t'),
-      () => (renewed += 1),
+  const refused: string[] = [];
+  const all = [
+    token(
+      () => Promise.resolve('t.1-_~+/='),
+      (which) => refused.push(which),
     ),
-  });
-  t.equal(renewed, 1);
-  auth.renew({ url: HOST_STYLE, auth: token(() => Promise.resolve('t')) });
-  auth.renew({ url: HOST_STYLE, auth: sas(() => 'sig=1') });
-  auth.renew({ url: HOST_STYLE, auth: sharedKey() });
-  t.end();
+    token(() => Promise.resolve('t')),
+    sas(() => 'sig=1'),
+    sharedKey(),
+  ];
+  for (const each of all) {
+    const blob = { url: HOST_STYLE, auth: each };
+    auth.renew(blob, await auth.target(blob, '', ''));
+  }
+  t.same(refused, ['t.1-_~+/=']);
 });
 
 t.test(
@@ -112,7 +114,7 @@ t.test(
     t.equal(second.get('se'), '2026-11-22T11:30:00Z');
     now += 1000;
     t.equal(String(await sasFor(auth, blob)), String(second), 'kept');
-    auth.renew(blob);
+    auth.renew(blob, await auth.target(blob, '', ''));
     t.equal((await sasFor(auth, blob)).get('se'), '2026-11-22T11:30:01Z', 'made anew when it was refused');
     const { path, headers } = await auth.target(blob, '', '');
     t.notOk((path + headers).includes(KEY));

@@ -60,6 +60,7 @@ function make(start: number, end: number, slabs = 2, more: Partial<SlabWriterOpt
   const writer = new SlabWriter({
     io: file,
     fd: FD,
+    stop: new AbortController(),
     slabs: Array.from({ length: slabs }, () => Buffer.alloc(SLAB)),
     start,
     end,
