@@ -5,6 +5,8 @@ import type { Answer } from './messages.js';
 /** Larger heads are refused. Azure's metadata alone may be 8 KiB. */
 export const MAX_HEAD_BYTES = 32 * 1024;
 const MAX_HEADERS = 1000;
+/** Interim answers before one that counts: no blob service sends any. */
+const MAX_INTERIM = 16;
 const HEAD_END = Buffer.from('\r\n\r\n');
 
 /** Thrown for bytes that are no answer. */
@@ -40,7 +42,8 @@ const kept =
  */
 export function parseHead(bytes: Buffer): ParsedHead | undefined {
   let from = 0;
-  for (;;) {
+  for (let heads = 0; ; heads += 1) {
+    if (heads > MAX_INTERIM) throw new BadAnswer('interim answers without end');
     const end = bytes.indexOf(HEAD_END, from, 'latin1');
     if (end - from > MAX_HEAD_BYTES || (end < 0 && bytes.length - from > MAX_HEAD_BYTES)) {
       throw new BadAnswer(`headers of more than ${MAX_HEAD_BYTES} bytes`);

@@ -144,6 +144,14 @@ t.test('floods of headers are refused as soon as they are too many', (t) => {
   t.end();
 });
 
+t.test('interim answers without end are refused, whatever comes behind them', (t) => {
+  const interim = 'HTTP/1.1 100 Continue\r\n\r\n';
+  t.ok(parse(interim.repeat(16) + ok('content-length: 1')));
+  t.throws(() => parse(interim.repeat(17)), /interim answers without end/);
+  t.throws(() => parse(interim.repeat(17) + ok('content-length: 1')), BadAnswer);
+  t.end();
+});
+
 t.test('a long line that is no header is refused in no time', (t) => {
   const blanks = ' '.repeat(MAX_HEAD_BYTES - 100);
   const long = [`x:${blanks}\x01`, `connection: ${blanks}x\x01`, `connection: ${',\t'.repeat(10_000)}`];
