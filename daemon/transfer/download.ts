@@ -102,7 +102,8 @@ class Download {
       at = done.bytes;
       if (this.#expectedCrc !== undefined) this.#spans.add(from, at, done.crc);
       if (at - from >= PROGRESS_BYTES) attempt.madeProgress();
-      if (!done.failure) return;
+      // An answer that goes wrong behind the range's last byte has done what was asked of it.
+      if (!done.failure || (at === end && at > from)) return;
       const error = wireError(done.failure, 'Get Blob', this.#subject, this.#parts.stallTimeoutMs);
       // No byte 0 in it: the blob is empty, and the file is not.
       if (httpStatus(error) === 416 && from === 0 && end > 0) {

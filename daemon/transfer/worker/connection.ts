@@ -80,6 +80,8 @@ export class Connection {
   #held = false;
   #reusable = true;
   #failure: Error | undefined;
+  /** The peer has gone while there was no room for what it had sent: so it fails, or not, when that is taken. */
+  #end: Error | undefined;
   readonly #closed: Promise<void>;
 
   constructor(options: ConnectionOptions) {
@@ -107,11 +109,11 @@ export class Connection {
     } else this.#socket = net.connect({ host, port, onread });
     this.#socket.setNoDelay(true);
     this.#socket.on('error', (error: NodeJS.ErrnoException) => {
-      this.#fail(new WireError({ kind: 'network', code: error.code ?? 'UNKNOWN', message: error.message }));
+      this.#ended(new WireError({ kind: 'network', code: error.code ?? 'UNKNOWN', message: error.message }));
     });
     this.#closed = new Promise((resolve) => {
       this.#socket.on('close', () => {
-        this.#fail(new WireError({ kind: 'broken', what: 'the connection was closed' }));
+        this.#ended(new WireError({ kind: 'broken', what: 'the connection was closed' }));
         resolve();
       });
     });
@@ -178,7 +180,7 @@ export class Connection {
 
   /** There is room again: takes what has arrived meanwhile, and reads on. */
   resume(): void {
-    if (!this.#paused || this.#socket.destroyed) return;
+    if (!this.#paused || (this.#socket.destroyed && !this.#end)) return;
     this.#paused = false;
     this.lastMoveMs = performance.now();
     try {
@@ -189,13 +191,14 @@ export class Connection {
         this.#paused = true;
         return;
       }
-      this.#aim();
+      if (!this.#end) this.#aim();
       this.#finishIfWhole();
     } catch (error) {
       this.#fail(error as Error);
       return;
     }
-    this.#socket.resume();
+    if (this.#end) this.#fail(this.#end);
+    else this.#socket.resume();
   }
 
   /** Gives up: the request in hand fails with this. */
@@ -210,9 +213,14 @@ export class Connection {
     await this.#closed;
   }
 
-  #fail(reason: Error): void {
-    const error =
-      reason instanceof BadAnswer ? new WireError({ kind: 'bad-answer', what: reason.message }) : reason;
+  /** There will be no more from the peer. */
+  #ended(error: Error): void {
+    this.#end ??= error;
+    if (this.#spilled.length === 0 || !this.#active) this.#fail(this.#end);
+  }
+
+  #fail(raw: Error): void {
+    const error = raw instanceof BadAnswer ? new WireError({ kind: 'bad-answer', what: raw.message }) : raw;
     this.#failure ??= error;
     this.#reusable = false;
     const active = this.#active;
@@ -319,19 +327,17 @@ export class Connection {
 
   /** Decides where the next read goes. */
   #aim(): void {
+    // Never to an empty buffer, not even when this throws: Node's TLS would try for ever to put a byte into it.
     this.#target = this.#memory;
     if (this.#head === undefined) {
+      if (this.#headBytes === RECEIVE_BYTES) throw new BadAnswer('headers that do not end');
       this.#target = this.#memory.subarray(this.#headBytes);
-      if (this.#target.length === 0) throw new BadAnswer('headers that do not end');
       return;
     }
     if (!this.#sink) {
       // Chunks of a body that is kept are read behind it, and decoded towards the front.
-      this.#target = this.#memory.subarray(this.#kept.to);
-      if (this.#target.length === 0) {
-        if (this.#left > 0 || this.#chunks) throw new BadAnswer('a body larger than it can be');
-        this.#target = this.#memory;
-      }
+      if (this.#kept.to < RECEIVE_BYTES) this.#target = this.#memory.subarray(this.#kept.to);
+      else if (this.#left > 0 || this.#chunks) throw new BadAnswer('a body larger than it can be');
       return;
     }
     if (this.#chunks || this.#left === 0) return;

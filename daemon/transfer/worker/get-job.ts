@@ -112,6 +112,8 @@ export class GetJob implements Job {
     } catch (error) {
       // What has arrived is kept, and not asked for again; a file that cannot be written takes no more.
       await this.#keepWhatCame(error);
+      // Who has answered wrongly once is not asked on that connection again.
+      if (!(error instanceof WireError && error.failure.kind === 'status')) connection.fail(error as Error);
       throw error;
     } finally {
       const over = this.#writer;

@@ -4,7 +4,7 @@ import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync }
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Test } from 'tap';
-import type { BlobHeaders, ExpectedVersion } from '../../../daemon/blob.js';
+import type { BlobHeaders, BlobLocation, ExpectedVersion } from '../../../daemon/blob.js';
 import { checkBlockBlob } from '../../../daemon/blob-headers.js';
 import { createTransferEngine, type EngineOptions } from '../../../daemon/transfer/engine.js';
 import {
@@ -57,8 +57,14 @@ export interface Upload {
   readonly signal?: AbortSignal;
 }
 
-export interface Bench {
-  readonly server: FaultyBlobServer;
+/** What stands at the other end: the faulty server, or a raw one. */
+export interface Service {
+  location(name: string): BlobLocation;
+  stop(): Promise<void>;
+}
+
+export interface Bench<S extends Service = FaultyBlobServer> {
+  readonly server: S;
   readonly engine: TransferEngine;
   readonly counters: TransferCounters;
   /** What the download's file holds. */
@@ -69,7 +75,15 @@ export interface Bench {
 
 /** A server, an engine and a folder that live as long as the test. */
 export async function openBench(t: Test, options: Partial<EngineOptions> = {}): Promise<Bench> {
-  const server = await startFaultyBlobServer();
+  return openBenchAt(t, await startFaultyBlobServer(), options);
+}
+
+/** The same with another server, which it stops. */
+export function openBenchAt<S extends Service>(
+  t: Test,
+  server: S,
+  options: Partial<EngineOptions> = {},
+): Bench<S> {
   const engine = createTransferEngine({ ...SMALL_SIZES, ...options });
   const dir = mkdtempSync(join(tmpdir(), 'lhsm-transfer-'));
   const target = join(dir, 'target');
