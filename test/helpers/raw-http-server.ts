@@ -18,11 +18,12 @@ export interface RawRequest {
 export class RawConnection {
   /** From 0, in the order of arrival. */
   readonly number: number;
-  /** All bytes that arrived and no request has taken. */
-  unread = Buffer.alloc(0);
   readonly #socket: net.Socket;
   /** What the socket is beneath TLS. */
   readonly #tcp: net.Socket;
+  /** What arrived and no request has taken. */
+  #chunks: Buffer[] = [];
+  #bytes = 0;
   #over = false;
   #waiting: (() => void)[] = [];
 
@@ -31,7 +32,8 @@ export class RawConnection {
     this.#socket = socket;
     this.#tcp = tcp;
     socket.on('data', (bytes: Buffer) => {
-      this.unread = Buffer.concat([this.unread, bytes]);
+      this.#chunks.push(bytes);
+      this.#bytes += bytes.length;
       this.#tell();
     });
     for (const event of ['end', 'close']) {
@@ -51,23 +53,28 @@ export class RawConnection {
     return this.#socket instanceof tls.TLSSocket && this.#socket.isSessionReused();
   }
 
+  /** All bytes that arrived and no request has taken. */
+  get unread(): Buffer {
+    const all = this.#chunks.length === 1 ? this.#chunks[0] : undefined;
+    this.#chunks = [all ?? Buffer.concat(this.#chunks)];
+    return this.#chunks[0] ?? Buffer.alloc(0);
+  }
+
   /** Resolves when at least so many bytes are unread; answers false when the peer has gone before. */
   async arrived(bytes: number): Promise<boolean> {
-    while (this.unread.length < bytes && !this.#over) {
-      await this.#news();
-    }
-    return this.unread.length >= bytes;
+    while (this.#bytes < bytes && !this.#over) await this.#news();
+    return this.#bytes >= bytes;
   }
 
   /** The head of the next request; undefined when the peer has gone. Its body stays unread. */
   async head(): Promise<Omit<RawRequest, 'body'> | undefined> {
     let end = -1;
-    for (let wanted = 1; end < 0; wanted = this.unread.length + 1) {
+    for (let wanted = 1; end < 0; wanted = this.#bytes + 1) {
       if (!(await this.arrived(wanted))) return undefined;
       end = this.unread.indexOf('\r\n\r\n');
     }
     const [line = '', ...lines] = this.unread.toString('latin1', 0, end).split('\r\n');
-    this.unread = this.unread.subarray(end + 4);
+    this.#take(end + 4);
     const [method = '', path = ''] = line.split(' ');
     const fields = lines.map((each): [string, string] => {
       const colon = each.indexOf(':');
@@ -81,9 +88,7 @@ export class RawConnection {
     const head = await this.head();
     const length = Number(head?.headers['content-length'] ?? 0);
     if (!head || !(await this.arrived(length))) return undefined;
-    const body = this.unread.subarray(0, length);
-    this.unread = this.unread.subarray(length);
-    return { ...head, body };
+    return { ...head, body: this.#take(length) };
   }
 
   /** Resolves when the kernel has the bytes, or the peer is gone. */
@@ -125,6 +130,13 @@ export class RawConnection {
   /** Resolves when the peer has closed, in whichever way. */
   async closed(): Promise<void> {
     while (!this.#over) await this.#news();
+  }
+
+  #take(bytes: number): Buffer {
+    const all = this.unread;
+    this.#chunks = [all.subarray(bytes)];
+    this.#bytes -= bytes;
+    return all.subarray(0, bytes);
   }
 
   #news(): Promise<void> {

@@ -34,6 +34,7 @@ export class Connections {
       const last = idle.pop();
       if (!last) break;
       if (last.reusable) return last;
+      // Closed by the peer meanwhile: out of the list, nobody else would forget it.
       void this.#destroy(last);
     }
     return this.#open(origin);
