@@ -115,16 +115,18 @@ export class PutJob implements Job {
     try {
       const whole = await received;
       const { status, headers, lengthBytes } = whole.answer;
-      // An answer may come before all is sent: the rest would be taken for another request, or wait for ever.
-      if (!(await settledNow(sending))) await connection.destroy();
-      if (status === 201) {
-        if (!(await sending))
-          throw new WireError({ kind: 'bad-answer', what: '201 for half of the content' });
-        return whole;
+      const isSent = await settledNow(sending);
+      if (status >= 300) {
+        const answer = { status, headers, lengthBytes };
+        const serviceCode = serviceCodeOf(headers, whole.body);
+        // A refusal may come before all is sent: the rest would be taken for another request.
+        if (!isSent) await connection.destroy();
+        throw new WireError({ kind: 'status', answer, serviceCode });
       }
-      if (status < 300) throw new WireError({ kind: 'bad-answer', what: `status ${status} for a write` });
-      const answer = { status, headers, lengthBytes };
-      throw new WireError({ kind: 'status', answer, serviceCode: serviceCodeOf(headers, whole.body) });
+      // Nothing else says that something was made (Put Blob, Put Block: "returns status code 201 (Created)").
+      if (status !== 201) throw new WireError({ kind: 'bad-answer', what: `status ${status} for a PUT` });
+      if (!isSent) throw new WireError({ kind: 'bad-answer', what: 'thanks for half of the content' });
+      return whole;
     } catch (error) {
       if (!(error instanceof WireError && error.failure.kind === 'status')) await connection.destroy();
       await sending;
@@ -183,8 +185,15 @@ export class PutJob implements Job {
   }
 }
 
-/** Whether the promise has settled, give or take a turn of the event loop: our own callback may still be to come. */
+/**
+ * Whether all was sent, or never will be, by now, give or take a few turns of the event loop: our own callback may still be to
+ * come. Who waits for it beyond that may wait for a peer that does not read.
+ */
 async function settledNow(sending: Promise<boolean>): Promise<boolean> {
-  const turn = new Promise<boolean>((resolve) => setImmediate(resolve, false));
-  return Promise.race([sending, turn]);
+  let isSent: boolean | undefined;
+  void sending.then((value) => (isSent = value));
+  for (let turns = 0; isSent === undefined && turns < 3; turns += 1) {
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  return isSent ?? false;
 }
