@@ -89,7 +89,10 @@ async function putWhole(
     });
   } catch (error) {
     const own = written.tries > 1 && (await recogniseOwn(parts, transfer, written.metadata, error, signal));
-    if (own) return own;
+    if (own) {
+      transfer.counters.bytes += sizeBytes;
+      return own;
+    }
     throw error;
   }
 }
