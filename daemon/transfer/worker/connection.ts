@@ -78,6 +78,7 @@ export class Connection {
   #spilled: Buffer[] = [];
   #paused = false;
   #held = false;
+  #overrun = false;
   #reusable = true;
   #failure: Error | undefined;
   /** The peer has gone while there was no room for what it had sent: so it fails, or not, when that is taken. */
@@ -124,9 +125,9 @@ export class Connection {
     return this.#reusable && this.#active === undefined && this.#socket.writable;
   }
 
-  /** Whether something has gone wrong, behind a whole answer too: what lay in the connection's memory may be no more. */
-  get failed(): boolean {
-    return this.#failure !== undefined;
+  /** Whether bytes have come unasked: what a whole answer left in the connection's memory may be overwritten. */
+  get overrun(): boolean {
+    return this.#overrun;
   }
 
   /** Whether a request waits for the peer, and not for us. */
@@ -235,6 +236,7 @@ export class Connection {
     const active = this.#active;
     if (!active) {
       // Nobody has asked: a peer that speaks unasked cannot be trusted to mean the next request.
+      this.#overrun = true;
       this.#fail(new WireError({ kind: 'bad-answer', what: 'an answer to no request' }));
       return false;
     }

@@ -166,18 +166,18 @@ export class GetJob implements Job {
     const { fd, start, end, fileBytes, slot } = this.#command;
     if (body.length !== end - start || body.length === 0) return;
     const { keepHoles, crc } = await this.#permission.given;
-    // The body lies where the next answer would: what comes unasked writes over it, and shows as a failure.
-    const refuseIfFailed = (): void => {
-      if (connection.failed) throw new WireError({ kind: 'bad-answer', what: 'more than an answer' });
+    // The body lies where the next answer would: what comes unasked writes over it.
+    const refuseIfOverrun = (): void => {
+      if (connection.overrun) throw new WireError({ kind: 'bad-answer', what: 'more than an answer' });
     };
-    refuseIfFailed();
+    refuseIfOverrun();
     if (crc === true) this.#crc = crc64(body);
     if (keepHoles === true) {
       for (const piece of dataPieces(body, start, fileBytes)) {
         await this.#tools.io.write(fd, piece.bytes, piece.position, this.#stop);
       }
     } else await this.#tools.io.write(fd, body, start, this.#stop);
-    refuseIfFailed();
+    refuseIfOverrun();
     this.#writtenTo = start + body.length;
     this.#tools.count(slot, body.length);
   }
