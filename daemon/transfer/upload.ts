@@ -2,6 +2,7 @@
 // calls it.
 import { randomBytes } from 'node:crypto';
 import { crc64Combine } from '../../native-bindings/crc64.js';
+import { hasCode, LhsmError } from '../../native-bindings/errors.js';
 import { serviceCode } from '../azure-errors.js';
 import { blockSizeFor } from './block-size.js';
 import { commitBlocks, recogniseOwn } from './commit.js';
@@ -64,7 +65,7 @@ async function putWhole(
   signal: AbortSignal,
 ): Promise<UploadResult> {
   const { sizeBytes, metadata, expected } = transfer;
-  const written = { tries: 0, metadata };
+  const written: { tries: number; metadata: typeof metadata; broken?: LhsmError } = { tries: 0, metadata };
   const onRead = async (crc: bigint): Promise<string> => {
     await transfer.beforeCommit().catch((error: unknown) => {
       throw new CallerError(error);
@@ -84,10 +85,17 @@ async function putWhole(
   try {
     return await wireRequest(parts, transfer, options, async (target, attempt) => {
       written.tries = attempt.number;
-      const done = await put(parts, transfer, 'Put Blob', piece, target, signal, onRead);
-      return resultOf(done, subjectOf(transfer.blob));
+      try {
+        const done = await put(parts, transfer, 'Put Blob', piece, target, signal, onRead);
+        return resultOf(done, subjectOf(transfer.blob));
+      } catch (error) {
+        if (error instanceof LhsmError && error.code === 'CHECKSUM_MISMATCH') written.broken = error;
+        throw error;
+      }
     });
   } catch (error) {
+    // The blob that stands in our way may be our own, made of other bytes.
+    if (written.broken && hasCode(error, 'BLOB_CHANGED')) throw written.broken;
     const own = written.tries > 1 && (await recogniseOwn(parts, transfer, written.metadata, error, signal));
     if (own) {
       transfer.counters.bytes += sizeBytes;
