@@ -115,6 +115,14 @@ const refusedHints: Readonly<Record<string, string>> = {
   InvalidResourceName: "The service does not take the blob's name: rename the file, or archive by FID.",
 };
 
+const corrupted: Facts = {
+  what: 'did not arrive as it was sent',
+  code: 'CHECKSUM_MISMATCH',
+  errno: 5,
+  retryable: true,
+  hint: 'Something on the way changes bytes, or the memory of this machine does.',
+};
+
 const changed: Facts = {
   what: 'was changed by someone else',
   code: 'BLOB_CHANGED',
@@ -180,6 +188,8 @@ const byServiceCode: Readonly<Record<string, Facts>> = {
   },
   BlobImmutableDueToPolicy: { what: 'is kept by an immutability policy', code: 'BLOB_IMMUTABLE', errno: 1 },
   InvalidRange: { what: 'has no such range', code: 'BAD_RANGE', errno: 5 },
+  Crc64Mismatch: corrupted,
+  Md5Mismatch: corrupted,
   RequestBodyTooLarge: { what: 'is too large for one request', code: 'TOO_LARGE', errno: 27 },
 };
 
