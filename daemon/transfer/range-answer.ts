@@ -1,5 +1,6 @@
 // Checks that an answer is the range that was asked for. download.ts calls it before it believes a byte.
 import { LhsmError } from '../../native-bindings/errors.js';
+import { plainText } from '../azure-errors.js';
 import type { BlobHeaders } from '../blob.js';
 import type { Answer } from './worker/messages.js';
 
@@ -13,7 +14,8 @@ export interface AskedRange {
 
 /** EIO, retryable: what a broken proxy or server sends, which may be right the next time. */
 export function badAnswer(subject: string, what: string, op = 'Get Blob'): LhsmError {
-  return new LhsmError(`${op}: ${subject} was answered wrongly: ${what}.`, {
+  // What is quoted of an answer may quote our request.
+  return new LhsmError(plainText(`${op}: ${subject} was answered wrongly: ${what}.`), {
     code: 'BAD_ANSWER',
     op,
     errno: 5,

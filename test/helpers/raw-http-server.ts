@@ -123,8 +123,11 @@ export class RawConnection {
 
   /** Closes with RST. */
   reset(): void {
-    this.#tcp.resetAndDestroy();
-    this.#socket.destroy();
+    // Not within a callback of the TLS layer above: Node would crash.
+    setImmediate(() => {
+      this.#tcp.resetAndDestroy();
+      this.#socket.destroy();
+    });
   }
 
   /** Resolves when the peer has closed, in whichever way. */

@@ -70,13 +70,15 @@ export class Stop {
   }
 }
 
-const code = /<Code>(\w{1,80})<\/Code>/;
-const jsonCode = /"code"\s*:\s*"(\w{1,80})"/;
+/** As all of Azure's are; anything else is not repeated in an error. */
+const wellFormed = /^[A-Za-z][A-Za-z0-9]{0,79}$/;
+const code = /<Code>([A-Za-z0-9]{1,80})<\/Code>/;
+const jsonCode = /"code"\s*:\s*"([A-Za-z0-9]{1,80})"/;
 
 /** Azure's error code in an answer: a header says it, and a body where a proxy has dropped that. */
 export function serviceCodeOf(headers: Readonly<Record<string, string>>, body: Buffer): string | undefined {
   const said = headers['x-ms-error-code'];
-  if (said !== undefined) return said;
+  if (said !== undefined && wellFormed.test(said)) return said;
   const text = body.toString('latin1');
   return (code.exec(text) ?? jsonCode.exec(text))?.[1];
 }
