@@ -115,7 +115,8 @@ export class AzureClients {
   constructor(options: AzureClientOptions = {}) {
     const ca = options.caFile === undefined ? {} : { ca: loadCaFile(options.caFile) };
     this.#http = keepAliveAgent(HttpAgent, {}, options.socketTimeoutMs);
-    this.#https = keepAliveAgent(HttpsAgent, ca, options.socketTimeoutMs);
+    // Said, so that no variable of the environment says otherwise.
+    this.#https = keepAliveAgent(HttpsAgent, { ...ca, rejectUnauthorized: true }, options.socketTimeoutMs);
   }
 
   blob(location: BlobLocation): BlockBlobClient {

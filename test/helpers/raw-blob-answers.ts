@@ -81,7 +81,7 @@ export interface RawBlobServer extends RawServer {
 const SAS: BlobAuth = { kind: 'sas', query: () => 'sv=2025-01-05&sig=c2VjcmV0' };
 
 /** Starts a service that is right until a script says otherwise. */
-export async function startRawBlobServer(certificate?: Certificate): Promise<RawBlobServer> {
+export async function startRawBlobServer(certificate?: Certificate, host?: string): Promise<RawBlobServer> {
   const staged = new Map<string, Buffer>();
   const blobs: RawBlobServer['blobs'] = new Map();
   const requests: RawRequest[] = [];
@@ -122,7 +122,7 @@ export async function startRawBlobServer(certificate?: Certificate): Promise<Raw
       await answer(connection, next);
     }
   };
-  const raw = await startRawServer(serve, certificate);
+  const raw = await startRawServer(serve, certificate, host);
   const server: RawBlobServer = {
     ...raw,
     content: Buffer.alloc(0),

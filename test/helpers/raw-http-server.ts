@@ -18,6 +18,8 @@ export interface RawRequest {
 export class RawConnection {
   /** From 0, in the order of arrival. */
   readonly number: number;
+  /** TLS: the client has come with a session of an earlier connection. */
+  readonly sessionReused: boolean;
   readonly #socket: net.Socket;
   /** What the socket is beneath TLS. */
   readonly #tcp: net.Socket;
@@ -31,6 +33,7 @@ export class RawConnection {
     this.number = number;
     this.#socket = socket;
     this.#tcp = tcp;
+    this.sessionReused = socket instanceof tls.TLSSocket && socket.isSessionReused();
     socket.on('data', (bytes: Buffer) => {
       this.#chunks.push(bytes);
       this.#bytes += bytes.length;
@@ -43,14 +46,6 @@ export class RawConnection {
       });
     }
     socket.on('error', () => undefined);
-  }
-
-  get isTls(): boolean {
-    return this.#socket instanceof tls.TLSSocket;
-  }
-
-  get sessionReused(): boolean {
-    return this.#socket instanceof tls.TLSSocket && this.#socket.isSessionReused();
   }
 
   /** All bytes that arrived and no request has taken. */
@@ -158,7 +153,7 @@ export class RawConnection {
 export type Script = (connection: RawConnection) => Promise<void>;
 
 export interface RawServer {
-  /** `http://127.0.0.1:<port>` or `https:`. */
+  /** `http:` or `https:`, address and port. */
   readonly origin: string;
   readonly port: number;
   /** Every connection so far. */
@@ -171,7 +166,11 @@ export interface RawServer {
 }
 
 /** Starts a server on loopback. A script that throws resets its connection. */
-export async function startRawServer(usual: Script, certificate?: Certificate): Promise<RawServer> {
+export async function startRawServer(
+  usual: Script,
+  certificate?: Certificate,
+  host = '127.0.0.1',
+): Promise<RawServer> {
   const scripts: Script[] = [];
   const connections: RawConnection[] = [];
   const sockets = new Set<net.Socket>();
@@ -198,11 +197,11 @@ export async function startRawServer(usual: Script, certificate?: Certificate): 
   });
   server.on(certificate ? 'secureConnection' : 'connection', serve);
   server.on('tlsClientError', () => undefined);
-  server.listen(0, '127.0.0.1');
+  server.listen(0, host);
   await once(server, 'listening');
   const { port } = server.address() as net.AddressInfo;
   return {
-    origin: `${certificate ? 'https' : 'http'}://127.0.0.1:${port}`,
+    origin: `${certificate ? 'https' : 'http'}://${host}:${port}`,
     port,
     connections,
     follow: (...more) => {
