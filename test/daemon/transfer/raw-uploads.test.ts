@@ -1,5 +1,6 @@
 // Answers to PUTs that come at the wrong time, or say the wrong thing.
 import t from 'tap';
+import type { RawIo } from '../../../daemon/transfer/file-io.js';
 import { errorAnswer, ETAG, head } from '../../helpers/raw-blob-answers.js';
 import type { Script } from '../../helpers/raw-http-server.js';
 import { KIB, MIB, pattern } from './bench.js';
@@ -105,6 +106,21 @@ t.test('an upload that is aborted while nobody reads it ends', async (t) => {
   });
   await t.rejects(at.upload({ content: large, signal: control.signal }), { code: 'ECANCELED' });
   t.equal(at.server.blobs.size, 0);
+});
+
+t.test('a file that is slow to read is not a stall of the peer', async (t) => {
+  const stallTimeoutMs = 200;
+  const io: RawIo = {
+    async read(_fd, into, position) {
+      if (position === 2 * MIB) await new Promise((resolve) => setTimeout(resolve, 3 * stallTimeoutMs));
+      return large.copy(into, 0, position, position + into.length);
+    },
+    write: () => Promise.reject(new Error('nothing is written here')),
+  };
+  const at = await openRawBench(t, 'HTTP', { ...STREAMED, stallTimeoutMs, io });
+  await at.upload({ content: large });
+  t.ok(at.server.blobs.get(PATH)?.content.equals(large));
+  t.equal(at.counters.retries, 0);
 });
 
 t.test('a peer that stops reading in the middle is a stall', async (t) => {
