@@ -224,7 +224,7 @@ overBoth('faults', async (t, scheme) => {
   for (const [what, { send, resumesAt, smallAgain }] of Object.entries(faults)) {
     for (const content of [large, small]) {
       await t.test(`${what}, ${content.length} bytes`, async (t) => {
-        const at = await openRawBench(t, scheme, { stallTimeoutMs: what.includes('stalls') ? 300 : 20_000 });
+        const at = await openRawBench(t, scheme, { stallTimeoutMs: what.includes('stalls') ? 500 : 20_000 });
         const { server } = at;
         server.content = content;
         server.follow(async (connection) => {

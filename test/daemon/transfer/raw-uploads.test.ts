@@ -109,17 +109,18 @@ t.test('an upload that is aborted while nobody reads it ends', async (t) => {
 });
 
 t.test('a file that is slow to read is not a stall of the peer', async (t) => {
-  const stallTimeoutMs = 200;
+  const stallTimeoutMs = 500;
+  const content = pattern(5 * MIB);
   const io: RawIo = {
     async read(_fd, into, position) {
       if (position === 2 * MIB) await new Promise((resolve) => setTimeout(resolve, 3 * stallTimeoutMs));
-      return large.copy(into, 0, position, position + into.length);
+      return content.copy(into, 0, position, position + into.length);
     },
     write: () => Promise.reject(new Error('nothing is written here')),
   };
   const at = await openRawBench(t, 'HTTP', { ...STREAMED, stallTimeoutMs, io });
-  await at.upload({ content: large });
-  t.ok(at.server.blobs.get(PATH)?.content.equals(large));
+  await at.upload({ content });
+  t.ok(at.server.blobs.get(PATH)?.content.equals(content));
   t.equal(at.counters.retries, 0);
 });
 
