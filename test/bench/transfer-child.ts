@@ -49,12 +49,25 @@ interface Item {
   readonly path: string;
 }
 
-function readList(): Item[] {
-  const lines = readFileSync(values.list, 'utf8').split('\n').slice(0, -1);
-  return lines.map((line) => {
-    const [blob = '', bytes = '', path = ''] = line.split('\t');
+/** The items of the list one by one: hundreds of thousands of them in memory would be what is measured. */
+class List {
+  readonly #bytes = readFileSync(values.list);
+  #at = 0;
+
+  /** Lines. */
+  get length(): number {
+    let lines = 0;
+    for (let at = this.#bytes.indexOf(10); at >= 0; at = this.#bytes.indexOf(10, at + 1)) lines += 1;
+    return lines;
+  }
+
+  next(): Item | undefined {
+    const end = this.#bytes.indexOf(10, this.#at);
+    if (end < 0) return undefined;
+    const [blob = '', bytes = '', path = ''] = this.#bytes.toString('utf8', this.#at, end).split('\t');
+    this.#at = end + 1;
     return { blob, sizeBytes: Number(bytes), path };
-  });
+  }
 }
 
 const isUpload = positionals[0] === 'upload';
@@ -79,14 +92,14 @@ async function move(engine: TransferEngine, item: Item, path: string): Promise<v
   }
 }
 
-const items = readList();
-const quarter = Math.ceil(items.length / 4);
-let next = 0;
+const list = new List();
+const count = list.length;
+const quarter = Math.ceil(count / 4);
 let done = 0;
 let rssAtQuarterMiB = 0;
 
 async function work(engine: TransferEngine, slot: number): Promise<void> {
-  for (let item = items[next++]; item; item = items[next++]) {
+  for (let item = list.next(); item; item = list.next()) {
     await move(engine, item, values['reuse-files'] ? `${values.list}.${slot}` : item.path);
     done += 1;
     if (done === quarter) rssAtQuarterMiB = process.memoryUsage.rss() / MIB;
@@ -94,7 +107,7 @@ async function work(engine: TransferEngine, slot: number): Promise<void> {
 }
 
 const engine = newEngine();
-const loops = Math.min(Number(values['in-flight']), items.length);
+const loops = Math.min(Number(values['in-flight']), count);
 await Promise.all(Array.from({ length: loops }, (_, slot) => work(engine, slot)));
 const rssAtEndMiB = process.memoryUsage.rss() / MIB;
 await engine.close();
