@@ -190,6 +190,14 @@ async function idleHandles(daemon: Daemon): Promise<number> {
   return least;
 }
 
+/** What the daemon complained of, the first of it. */
+function complaints(daemon: Daemon): string {
+  const lines = daemon.lines.filter(
+    ({ level }) => level === 'warn' || level === 'error' || level === 'fatal',
+  );
+  return [...lines.slice(0, 20).map((line) => JSON.stringify(line)), daemon.stderr].join('\n');
+}
+
 export async function run(argv: string[]): Promise<boolean> {
   const { values } = parseArgs({
     args: argv,
@@ -250,7 +258,11 @@ export async function run(argv: string[]): Promise<boolean> {
       ].join('\n'),
     );
     if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify(report, null, 2)}\n`);
+    if (failings.length > 0) progress(complaints(daemon));
     return failings.length === 0;
+  } catch (error) {
+    progress(complaints(daemon));
+    throw error;
   } finally {
     await daemon.stop();
     await sim.stop();
