@@ -8,20 +8,9 @@ root=$(cd "$(dirname "$0")/../.." && pwd)
 missing=''
 command -v aarch64-linux-gnu-gcc >/dev/null 2>&1 || missing="$missing gcc-aarch64-linux-gnu libc6-dev-arm64-cross"
 command -v qemu-aarch64-static >/dev/null 2>&1 || missing="$missing qemu-user-static"
-if [ -n "$missing" ]; then
-  command="apt-get install -y --no-install-recommends$missing"
-  if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1; then
-    echo "Missing:$missing. Run as root: apt-get update && $command" >&2
-    exit 1
-  fi
-  export DEBIAN_FRONTEND=noninteractive
-  echo "Installing$missing" >&2
-  # shellcheck disable=SC2086 -- the words are meant to be several
-  $command >/dev/null 2>&1 || {
-    apt-get update -q >&2
-    $command -q >&2
-  }
-fi
+. "$root/test/apt-install.sh"
+# shellcheck disable=SC2086 -- the words are meant to be several
+[ -z "$missing" ] || apt_install $missing
 
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT

@@ -39,8 +39,6 @@ interface Active {
   readonly exchange: Exchange;
   readonly resolve: (received: Received) => void;
   readonly reject: (error: Error) => void;
-  /** Bytes of the answer have come. */
-  begun: boolean;
 }
 
 export interface ConnectionOptions {
@@ -141,11 +139,6 @@ export class Connection {
     this.lastMoveMs = performance.now();
   }
 
-  /** Whether the request in hand has had a byte of answer. */
-  get answerBegun(): boolean {
-    return this.#active?.begun ?? false;
-  }
-
   /**
    * Begins a request; `send` writes it. Resolves with the whole answer, rejects with WireError (network, broken,
    * bad-answer, or what `fail` was given) or what `onHead` throws; then the connection is destroyed.
@@ -157,7 +150,7 @@ export class Connection {
     this.#headBytes = 0;
     this.lastMoveMs = performance.now();
     return new Promise((resolve, reject) => {
-      this.#active = { exchange, resolve, reject, begun: false };
+      this.#active = { exchange, resolve, reject };
     });
   }
 
@@ -233,14 +226,12 @@ export class Connection {
   /** The `onread` callback: so many bytes lie at the beginning of `into`. False stops the reading. */
   #received(into: Buffer, bytes: number): boolean {
     this.lastMoveMs = performance.now();
-    const active = this.#active;
-    if (!active) {
+    if (!this.#active) {
       // Nobody has asked: a peer that speaks unasked cannot be trusted to mean the next request.
       this.#overrun = true;
       this.#fail(new WireError({ kind: 'bad-answer', what: 'an answer to no request' }));
       return false;
     }
-    active.begun = true;
     try {
       if (this.#head === undefined) this.#takeHead(bytes);
       else if (this.#sink && into.buffer !== this.#memory.buffer && bytes <= this.#left) {

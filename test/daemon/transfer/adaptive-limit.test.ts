@@ -68,6 +68,23 @@ t.test('a first range goes before later ones, each in the order of asking', asyn
   t.equal(limit.inFlight, 0);
 });
 
+t.test(
+  'every fourth place is for the others, so that a backlog of first ranges starves nobody',
+  async (t) => {
+    const limit = new AdaptiveLimit(1);
+    await limit.take(false, never);
+    const order: string[] = [];
+    const line = ['u1', 'u2', 'u3', 'u4', 'u5', 'u6', 'u7', 'l1', 'l2', 'l3'].map(async (name) => {
+      await limit.take(name.startsWith('u'), never);
+      order.push(name);
+      limit.give();
+    });
+    limit.give();
+    await Promise.all(line);
+    t.same(order, ['u1', 'u2', 'u3', 'l1', 'u4', 'u5', 'u6', 'l2', 'u7', 'l3']);
+  },
+);
+
 t.test('who gives up leaves the line', async (t) => {
   const limit = new AdaptiveLimit(1);
   await limit.take(false, never);
@@ -111,8 +128,8 @@ t.test('whatever happens, places stay within the limit, and nobody waits while t
             const leave = (): void => void waiting.splice(waiting.indexOf(waiter), 1);
             waiting.push(waiter);
             void limit.take(waiter.urgent, waiter.control.signal).then(() => {
-              const first = waiting.find(({ urgent }) => urgent) ?? waiting[0];
-              if (first?.urgent !== waiter.urgent) throw new Error('out of turn');
+              const first = waiting.find(({ urgent }) => urgent === waiter.urgent);
+              if (first !== waiter) throw new Error('out of turn');
               leave();
               held += 1;
             }, leave);
