@@ -36,3 +36,17 @@ export function checkBlockBlob(headers: BlobHeaders, subject: string): void {
     hint: 'Copy it into a block blob.',
   });
 }
+
+/** Whether two sets of metadata are the same to the service: keys in any case, in any order. */
+export function sameMetadata(
+  left: Readonly<Record<string, string>>,
+  right: Readonly<Record<string, string>>,
+): boolean {
+  const lower = (metadata: Readonly<Record<string, string>>): string =>
+    JSON.stringify(
+      Object.entries(metadata)
+        .map(([key, value]) => [key.toLowerCase(), value])
+        .sort(),
+    );
+  return lower(left) === lower(right);
+}

@@ -14,7 +14,7 @@ import {
   serviceCode,
   withCode,
 } from '../azure-errors.js';
-import { blobHeaders, type BlobAnswer } from '../blob-headers.js';
+import { blobHeaders, sameMetadata, type BlobAnswer } from '../blob-headers.js';
 import type { ArchiveConfig } from '../config/config.js';
 import type { ArchiveContainer } from './archive-container.js';
 import { containerAddress, type ContainerAddress } from './container-url.js';
@@ -47,19 +47,6 @@ const PROBE_PATIENCE_MS = 20_000;
 function conditionsOf(expected: ExpectedVersion): { ifMatch?: string; ifNoneMatch?: string } {
   if (expected === undefined) return {};
   return expected === 'absent' ? { ifNoneMatch: '*' } : { ifMatch: expected.etag };
-}
-
-function sameMetadata(
-  left: Readonly<Record<string, string>>,
-  right: Readonly<Record<string, string>>,
-): boolean {
-  const lower = (metadata: Readonly<Record<string, string>>): string =>
-    JSON.stringify(
-      Object.entries(metadata)
-        .map(([key, value]) => [key.toLowerCase(), value])
-        .sort(),
-    );
-  return lower(left) === lower(right);
 }
 
 /** One archive id's container. `close` frees its connections; it may then not be used any more. */

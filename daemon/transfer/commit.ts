@@ -3,6 +3,7 @@
 // calls it.
 import type { BlobRequestConditions } from '@azure/storage-blob';
 import { hasCode } from '../../native-bindings/errors.js';
+import { sameMetadata } from '../blob-headers.js';
 import { sdkRequest, type EngineParts } from './parts.js';
 import type { UploadRequest, UploadResult } from './transfer.js';
 
@@ -32,7 +33,7 @@ export async function recogniseOwn(
   if (!hasCode(error, 'BLOB_CHANGED')) return undefined;
   return sdkRequest(parts, transfer, { op: 'Get Blob Properties', signal }, async (client) => {
     const found = await client.getProperties({ abortSignal: signal });
-    const same = found.contentLength === transfer.sizeBytes && sameMetadata(found.metadata, metadata);
+    const same = found.contentLength === transfer.sizeBytes && sameMetadata(found.metadata ?? {}, metadata);
     return same ? resultOf(found) : undefined;
   });
 }
@@ -69,17 +70,4 @@ export async function commitBlocks(
     if (ours) return ours;
     throw error;
   }
-}
-
-function sameMetadata(
-  found: Readonly<Record<string, string>> | undefined,
-  wanted: Readonly<Record<string, string>>,
-): boolean {
-  const lower = (metadata: Readonly<Record<string, string>>): string =>
-    JSON.stringify(
-      Object.entries(metadata)
-        .map(([key, value]) => [key.toLowerCase(), value])
-        .sort(),
-    );
-  return lower(found ?? {}) === lower(wanted);
 }
