@@ -1,8 +1,10 @@
 // What no single key can say: checks of keys against each other. load.ts calls them on whatever parts of the
 // configuration are well-formed, so that everything wrong is said at once.
+import { isDeepStrictEqual } from 'node:util';
 import { defaultBufferMib, defaults, defaultWorkers } from './defaults.js';
 import type { Problem } from './problems.js';
 import { mostSegments } from '../blobs/container-url.js';
+import { loggingArchive } from './logging-container.js';
 import type { FileArchive, FileConfig } from './schema.js';
 
 /** The parts that are well-formed; archives keep their position in the file. */
@@ -23,17 +25,19 @@ const loopback = /^(?:localhost|127(?:\.\d+){3}|\[::1\])$/;
 const parseUrl = (text: string): URL | undefined => (URL.canParse(text) ? new URL(text) : undefined);
 
 /** What is wrong with a container's address; undefined when nothing is. */
-export function containerProblem(archive: FileArchive): Omit<Problem, 'path'> | undefined {
-  const { container, credential } = archive;
-  if (!container.includes('://')) {
-    if (credential.type !== 'connection-string') {
-      return {
-        message: 'is not a URL',
-        hint: 'Write https://<account>.blob.core.windows.net/<container>; a bare name goes with a connection string only.',
-      };
-    }
-    return containerName.test(container) ? undefined : badName(container);
+export function containerProblem({ container, credential }: FileArchive): Omit<Problem, 'path'> | undefined {
+  if (!container.includes('://') && credential.type !== 'connection-string') {
+    return {
+      message: 'is not a URL',
+      hint: 'Write https://<account>.blob.core.windows.net/<container>; a bare name goes with a connection string only.',
+    };
   }
+  return addressProblem(container);
+}
+
+/** The same for a container without a credential of its own, where a bare name will do. */
+function addressProblem(container: string): Omit<Problem, 'path'> | undefined {
+  if (!container.includes('://')) return containerName.test(container) ? undefined : badName(container);
   const url = parseUrl(container);
   if (!url) return { message: 'is not a URL that can be read' };
   // Never show the query or the user part: it may be a secret.
@@ -129,6 +133,36 @@ function sameContainer(a: FileArchive, b: FileArchive): boolean {
   return plain(a) === plain(b);
 }
 
+/** Of a bare name, whose account nobody knows here, and a URL that its connection string is to open. */
+function sameName({ container, credential }: FileArchive, logging: FileArchive): boolean {
+  const url = parseUrl(logging.container);
+  const isLender = !container.includes('://') && isDeepStrictEqual(credential, logging.credential);
+  return isLender && url?.pathname.split('/').filter(Boolean).at(-1) === container;
+}
+
+function* loggingProblems(logging: string, archives: readonly FileArchive[]): Iterable<Problem> {
+  const path = ['jobs', 'logging_container'];
+  const bad = addressProblem(logging);
+  if (bad) {
+    yield { ...bad, path, message: `jobs.logging_container ${bad.message}` };
+    return;
+  }
+  const found = loggingArchive(logging, archives);
+  if (!found) {
+    yield {
+      path,
+      message: 'jobs.logging_container is in an account of none of the archives',
+      hint: "It is opened with an archive's credential: name a container beside one of theirs.",
+    };
+  } else if (archives.some((archive) => sameContainer(archive, found) || sameName(archive, found))) {
+    yield {
+      path,
+      message: "jobs.logging_container is an archive's container",
+      hint: 'Give the jobs a container of their own, in the same account.',
+    };
+  }
+}
+
 function listenProblem(listen: string): boolean {
   if (listen === 'off') return false;
   const [, port] = /^(?:\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):(\d{1,5})$/.exec(listen) ?? [];
@@ -138,7 +172,7 @@ function listenProblem(listen: string): boolean {
 /** Everything that contradicts itself. */
 export function* crossProblems({ config, archives }: Parts): Iterable<Problem> {
   yield* archiveProblems(archives);
-  const { scheduler, hsm, transfer, http, mount } = config;
+  const { scheduler, hsm, transfer, http, jobs, mount } = config;
   if (scheduler && scheduler.restore_reserved >= scheduler.max_actions) {
     yield {
       path: ['scheduler', 'restore_reserved'],
@@ -188,6 +222,12 @@ export function* crossProblems({ config, archives }: Parts): Iterable<Problem> {
         message: `transfer.put_blob_max_mib (${transfer.put_blob_max_mib}) must not exceed transfer.max_buffer_mib (${buffer})`,
       };
     }
+  }
+  if (jobs?.logging_container !== undefined && archives.length > 0) {
+    yield* loggingProblems(
+      jobs.logging_container,
+      archives.map(({ archive }) => archive),
+    );
   }
   if (http && listenProblem(http.listen)) {
     yield {

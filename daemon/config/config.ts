@@ -32,6 +32,8 @@ export interface ArchiveConfig {
   readonly prefix: string;
   readonly naming: 'path' | 'fid';
   readonly credential: CredentialConfig;
+  /** Whether the account has a hierarchical namespace; `auto` (and nothing) asks it. */
+  readonly hierarchical?: 'auto' | boolean;
 }
 
 /** `auto`: journald when systemd reads the output, else json. */
@@ -92,6 +94,24 @@ export interface Config {
     readonly retryForMs: number;
     /** A request without a byte for that long is tried again. */
     readonly stallTimeoutMs: number;
+  };
+  readonly jobs: {
+    /** URL, or a bare name in the first archive's account; loggingArchive() reads it. undefined: no jobs. */
+    readonly loggingContainer: string | undefined;
+    /** Files that an import makes at once. */
+    readonly stubsAtOnce: number;
+    readonly listingStreams: number;
+    readonly checkpointMs: number;
+    /** Requests of an export or batch restore at the coordinator at once. */
+    readonly window: number;
+    /** Where blobs say nothing of mode, owner or group. */
+    readonly fileMode: number;
+    readonly directoryMode: number;
+    readonly uid: number;
+    readonly gid: number;
+    /** Files for loadIdMap. */
+    readonly userMap: string | undefined;
+    readonly groupMap: string | undefined;
   };
   readonly shutdown: { readonly graceMs: number };
 }

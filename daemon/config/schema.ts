@@ -25,6 +25,9 @@ const absolutePath = z.string().regex(/^\//, 'must be an absolute path');
 const seconds = z.number().positive().max(YEAR_S);
 const count = (max: number) => z.int().min(1).max(max);
 const secretFile = z.string().min(1);
+const octalMode = z.string().regex(/^[0-7]{3,4}$/, 'must be octal digits in quotes, "0644" say');
+/** uid_t and gid_t without -1, which chown(2) reads as "leave it". */
+const posixId = z.int().min(0).max(0xffff_fffe);
 
 export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
 
@@ -113,6 +116,15 @@ export const archiveSchema = z
         fixed(
           "How a file's blob is named: by its path below the mount, readable by other tools, or by its FID, " +
             'for sites that rename and unlink a lot.',
+        ),
+      ),
+    hierarchical: z
+      .literal(['auto', true, false])
+      .default(defaults.archive.hierarchical)
+      .meta(
+        fixed(
+          'Whether the account has a hierarchical namespace. auto asks it; say it for credentials that may not ask ' +
+            '(a SAS of the container only).',
         ),
       ),
     credential,
@@ -316,6 +328,64 @@ export const configSchema = z
       })
       .prefault({})
       .meta({ description: 'The bytes between file and blob.' }),
+    jobs: z
+      .strictObject({
+        logging_container: z
+          .string()
+          .min(1)
+          .optional()
+          .meta(
+            fixed(
+              "Container for locks, status and reports of jobs: a URL in the account of one of the archives, or a bare name in the first archive's account. " +
+                'Not one of the archives. Without it there are no import and export jobs.',
+              'https://myaccount.blob.core.windows.net/lustre-jobs',
+            ),
+          ),
+        stubs_at_once: count(1024)
+          .default(defaults.jobs.stubs_at_once)
+          .meta(fixed('Files that an import makes at once.')),
+        listing_streams: count(64)
+          .default(defaults.jobs.listing_streams)
+          .meta(fixed('Directories of a container that an import lists at once.')),
+        checkpoint_s: seconds
+          .max(3600)
+          .default(defaults.jobs.checkpoint_s)
+          .meta(
+            fixed(
+              'How often a job notes how far it is; what was done since is looked at again after a crash.',
+            ),
+          ),
+        window: count(100_000)
+          .default(defaults.jobs.window)
+          .meta(
+            fixed(
+              'Requests of an export or a batch restore that the coordinator has at once; `--window` gives one job another.',
+            ),
+          ),
+        file_mode: octalMode
+          .default(defaults.jobs.file_mode)
+          .meta(fixed('Permissions of an imported file whose blob says nothing of them.')),
+        directory_mode: octalMode
+          .default(defaults.jobs.directory_mode)
+          .meta(fixed('The same for a directory, and for parents that have no blob.')),
+        uid: posixId
+          .default(defaults.jobs.uid)
+          .meta(fixed('Owner where the blob says nothing, or a name that `user_map` does not know.')),
+        gid: posixId.default(defaults.jobs.gid).meta(fixed('The same for the group, with `group_map`.')),
+        user_map: absolutePath
+          .optional()
+          .meta(
+            fixed(
+              'TOML file with lines `"name" = number`: the uids of Entra object ids, UPNs or names that blobs give as owner.',
+              '/etc/lhsm-azblob/users.toml',
+            ),
+          ),
+        group_map: absolutePath
+          .optional()
+          .meta(fixed('The same for the gids of groups.', '/etc/lhsm-azblob/groups.toml')),
+      })
+      .prefault({})
+      .meta({ description: 'Import and export jobs.' }),
     shutdown: z
       .strictObject({
         grace_s: z

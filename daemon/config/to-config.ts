@@ -43,7 +43,7 @@ function toCredential(file: FileArchive['credential'], credentialsDir: string | 
 
 /** The program's configuration. `credentialsDir` is systemd's CREDENTIALS_DIRECTORY. */
 export function toConfig(file: FileConfig, credentialsDir: string | undefined): Config {
-  const { hsm, scheduler, policy, transfer } = file;
+  const { hsm, scheduler, policy, transfer, jobs } = file;
   const workers = transfer.workers ?? defaultWorkers();
   return {
     mount: path.resolve(file.mount),
@@ -56,6 +56,7 @@ export function toConfig(file: FileConfig, credentialsDir: string | undefined): 
       prefix: normalisePrefix(archive.prefix),
       naming: archive.naming,
       credential: toCredential(archive.credential, credentialsDir),
+      hierarchical: archive.hierarchical,
     })),
     log: file.log,
     http: { listen: file.http.listen === 'off' ? undefined : file.http.listen },
@@ -88,6 +89,19 @@ export function toConfig(file: FileConfig, credentialsDir: string | undefined): 
       // However short the coordinator's patience is: its own error is to reach it in time.
       retryForMs: Math.round(Math.min(transfer.retry_for_s, file.hsm.active_request_timeout_s / 2) * 1000),
       stallTimeoutMs: Math.round(transfer.stall_timeout_s * 1000),
+    },
+    jobs: {
+      loggingContainer: jobs.logging_container?.replace(/\/+$/, ''),
+      stubsAtOnce: jobs.stubs_at_once,
+      listingStreams: jobs.listing_streams,
+      checkpointMs: Math.round(jobs.checkpoint_s * 1000),
+      window: jobs.window,
+      fileMode: Number.parseInt(jobs.file_mode, 8),
+      directoryMode: Number.parseInt(jobs.directory_mode, 8),
+      uid: jobs.uid,
+      gid: jobs.gid,
+      userMap: jobs.user_map,
+      groupMap: jobs.group_map,
     },
     shutdown: { graceMs: Math.round(file.shutdown.grace_s * 1000) },
   };
@@ -126,13 +140,16 @@ export function describeArchive(archive: ArchiveConfig): Record<string, unknown>
     container: archive.container,
     prefix: archive.prefix,
     naming: archive.naming,
+    hierarchical: archive.hierarchical ?? 'auto',
     credential: describeCredential(archive.credential),
   };
 }
 
+const octal = (mode: number): string => mode.toString(8).padStart(4, '0');
+
 /** A configuration in the file's names and units, complete with defaults: what `config show` prints. */
 export function describeConfig(config: Config): Record<string, unknown> {
-  const { hsm, scheduler, policy, transfer } = config;
+  const { hsm, scheduler, policy, transfer, jobs } = config;
   return {
     mount: config.mount,
     library: config.library,
@@ -168,6 +185,19 @@ export function describeConfig(config: Config): Record<string, unknown> {
       max_tries: transfer.maxTries,
       retry_for_s: transfer.retryForMs / 1000,
       stall_timeout_s: transfer.stallTimeoutMs / 1000,
+    },
+    jobs: {
+      ...(jobs.loggingContainer !== undefined && { logging_container: jobs.loggingContainer }),
+      stubs_at_once: jobs.stubsAtOnce,
+      listing_streams: jobs.listingStreams,
+      checkpoint_s: jobs.checkpointMs / 1000,
+      window: jobs.window,
+      file_mode: octal(jobs.fileMode),
+      directory_mode: octal(jobs.directoryMode),
+      uid: jobs.uid,
+      gid: jobs.gid,
+      ...(jobs.userMap !== undefined && { user_map: jobs.userMap }),
+      ...(jobs.groupMap !== undefined && { group_map: jobs.groupMap }),
     },
     shutdown: { grace_s: config.shutdown.graceMs / 1000 },
     archive: config.archives.map(describeArchive),

@@ -119,8 +119,13 @@ function exampleKeys(schema: JsonSchema, only: (name: string, child: JsonSchema)
     .map(([name, child]) => {
       const what = wrap(child.description ?? '');
       const choices = child.enum ? wrap(`One of ${child.enum.map(String).join(', ')}.`) : '';
-      const value = child.default ?? child.examples?.[0];
-      return `${what}${choices}${value === undefined ? `#${name} = …\n`.replace('#', '# ') : `#${name} = ${toml(value)}\n`}`;
+      // No default: prose, lest somebody uncomment another's example.
+      const [example] = child.examples ?? [];
+      const line =
+        child.default === undefined
+          ? `# ${name} = ${example === undefined ? '…' : toml(example)}`
+          : `#${name} = ${toml(child.default)}`;
+      return `${what}${choices}${line}\n`;
     })
     .join('\n');
 }

@@ -39,6 +39,17 @@ const others: Readonly<Record<string, string>> = {
   'transfer.max_tries': '3',
   'transfer.retry_for_s': '60',
   'transfer.stall_timeout_s': '3',
+  'jobs.logging_container': 'logs',
+  'jobs.stubs_at_once': '3',
+  'jobs.listing_streams': '3',
+  'jobs.checkpoint_s': '3',
+  'jobs.window': '30',
+  'jobs.file_mode': '0600',
+  'jobs.directory_mode': '0700',
+  'jobs.uid': '3',
+  'jobs.gid': '3',
+  'jobs.user_map': '/users',
+  'jobs.group_map': '/groups',
   'shutdown.grace_s': '0',
 };
 
