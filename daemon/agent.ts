@@ -13,6 +13,7 @@ import { describeConfig } from './config/to-config.js';
 import { startAdmin } from './control/admin.js';
 import type { AgentControl, AgentStatus, ReloadResult, ReregisterResult } from './control/agent-control.js';
 import { startHttp } from './control/http.js';
+import type { JobsControl } from './control/jobs-control.js';
 import { AgentEmitter } from './events.js';
 import { STOP_REASONS } from './hsm/action.js';
 import type { Receiver } from './hsm/receiver.js';
@@ -168,6 +169,18 @@ export class Agent implements AgentControl {
     } finally {
       parts?.systemd.reloaded();
     }
+  }
+
+  get jobs(): JobsControl {
+    if (this.#config.jobs.loggingContainer === undefined) {
+      throw new LhsmError('there is no logging container, and without one there are no jobs', {
+        code: 'LOGGING_CONTAINER_UNSET',
+        op: 'jobs',
+        errno: 22,
+        hint: 'Set logging_container of [jobs] to a container beside that of the archive, then restart the daemon.',
+      });
+    }
+    throw new LhsmError('this daemon does not run jobs', { code: 'NOT_SERVING', op: 'jobs', errno: 11 });
   }
 
   logLevel(): string {

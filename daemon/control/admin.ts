@@ -8,6 +8,7 @@ import { LOG_LEVELS } from '../config/schema.js';
 import { nearest } from '../config/nearest.js';
 import type { Metrics } from '../metrics.js';
 import type { AgentControl } from './agent-control.js';
+import { jobRoutes } from './admin-jobs.js';
 import { BadRequest, json, startServer, type Routes, type RunningServer } from './http-server.js';
 
 export interface AdminOptions {
@@ -43,12 +44,13 @@ function routes({ control, metrics }: AdminOptions): Routes {
       contentType: metrics.contentType,
       body: await metrics.render(),
     }),
-    'POST /v1/reregister': async (_body, signal) => json(200, await control.reregister(signal)),
-    'POST /v1/reload': async (_body, signal) => json(200, await control.reload(signal)),
-    'POST /v1/log-level': (body) => {
+    'POST /v1/reregister': async (_asked, signal) => json(200, await control.reregister(signal)),
+    'POST /v1/reload': async (_asked, signal) => json(200, await control.reload(signal)),
+    'POST /v1/log-level': ({ body }) => {
       control.setLogLevel(levelOf(body));
       return json(200, { level: control.logLevel() });
     },
+    ...jobRoutes(control),
   };
 }
 

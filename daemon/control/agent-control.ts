@@ -1,6 +1,7 @@
 // What the admin API, /readyz and the command line ask of the running agent. agent.ts implements it;
 // control/ calls it. Plain data, JSON-safe: 64-bit values are strings, so that clients lose no digit.
 import type { ActionKind, Lane } from '../events.js';
+import type { JobsControl } from './jobs-control.js';
 
 /** An archive id and its container. */
 export interface ArchiveStatus {
@@ -117,6 +118,8 @@ export interface AgentControl {
   reregister(signal: AbortSignal): Promise<ReregisterResult>;
   /** Reads the configuration again (as SIGHUP does). With CONFIG errors nothing changes. */
   reload(signal: AbortSignal): Promise<ReloadResult>;
+  /** Throws LhsmError code LOGGING_CONTAINER_UNSET where there can be no jobs, NOT_SERVING before there can be. */
+  readonly jobs: JobsControl;
   logLevel(): string;
   /** Until the next reload or restart. `level` has been checked. */
   setLogLevel(level: string): void;

@@ -6,6 +6,7 @@ import type { Test } from 'tap';
 import type { AgentControl, AgentStatus, KindTotals } from '../../../daemon/control/agent-control.js';
 import { AgentEmitter } from '../../../daemon/events.js';
 import { createMetrics } from '../../../daemon/metrics.js';
+import { FakeJobs } from './fake-jobs.js';
 
 const none: KindTotals = { succeeded: 0, failed: 0, canceled: 0, retry: 0, bytes: 0 };
 
@@ -68,6 +69,7 @@ export const STATUS: AgentStatus = {
 
 /** What a test changes as it goes, and what it looks at. */
 export class FakeControl implements AgentControl {
+  readonly jobs = new FakeJobs();
   current: AgentStatus = STATUS;
   level = 'info';
   /** What reregister and reload reject with. */
