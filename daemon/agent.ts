@@ -211,7 +211,14 @@ export class Agent implements AgentControl {
       metrics.close();
     });
     const socket = adminSocket(runDir, mount);
-    const admin = await startAdmin({ socket, control: this, metrics });
+    const admin = await startAdmin({
+      socket,
+      control: this,
+      metrics,
+      onBroken: (error) => {
+        this.#log.warn({ err: error }, 'an answer of the admin API was cut off');
+      },
+    });
     this.#teardown.push(() => admin.close());
     this.#log.info({ socket }, 'admin API');
     if (http.listen === undefined) return;

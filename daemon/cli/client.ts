@@ -1,5 +1,5 @@
 // The command line's side of the admin API: finds the daemon's socket and asks it.
-import { request } from 'node:http';
+import { request, type IncomingMessage } from 'node:http';
 import { readdir } from 'node:fs/promises';
 import path from 'node:path';
 import { hasCode, LhsmError } from '../../native-bindings/errors.js';
@@ -19,46 +19,84 @@ const TIMEOUT_MS = 60_000;
 const noDaemon = (message: string, hint: string, cause?: unknown): LhsmError =>
   new LhsmError(message, { code: 'NO_DAEMON', op: 'connect', errno: 111, hint, cause });
 
-/** Asks the daemon behind `socket`. Throws LhsmError: the daemon's own, NO_DAEMON or EACCES. */
-export function ask(
+export interface AskOptions {
+  readonly body?: unknown;
+  readonly signal?: AbortSignal;
+  /** How long the daemon may be silent; 0 for any time. */
+  readonly timeoutMs?: number;
+}
+
+/** The answer once its headers are there, whatever its status. */
+function open(
   socket: string,
   method: 'GET' | 'POST',
   url: string,
-  options: { readonly body?: unknown; readonly signal?: AbortSignal } = {},
-): Promise<string> {
+  { body, signal, timeoutMs = TIMEOUT_MS }: AskOptions,
+): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
-    const fail = (error: unknown): void => {
-      reject(connectError(socket, error));
-    };
     const sent = request(
       {
         socketPath: socket,
         method,
         path: url,
         agent: false,
-        timeout: TIMEOUT_MS,
+        timeout: timeoutMs,
         headers: { host: 'lhsm-azblob' },
-        ...(options.signal && { signal: options.signal }),
+        ...(signal && { signal }),
       },
-      (response) => {
-        let text = '';
-        response.setEncoding('utf8');
-        response.on('data', (chunk: string) => (text += chunk));
-        response.on('error', fail);
-        response.on('end', () => {
-          if (response.statusCode === 200) resolve(text);
-          else reject(answeredError(text));
-        });
-      },
+      resolve,
     );
     sent.on('timeout', () => {
       sent.destroy(
         noDaemon(`the daemon behind ${socket} does not answer`, 'See its log; is the mount stuck?'),
       );
     });
-    sent.on('error', fail);
-    sent.end(options.body === undefined ? undefined : JSON.stringify(options.body));
+    sent.on('error', (error) => {
+      reject(connectError(socket, error));
+    });
+    sent.end(body === undefined ? undefined : JSON.stringify(body));
   });
+}
+
+async function textOf(socket: string, response: IncomingMessage): Promise<string> {
+  try {
+    let text = '';
+    response.setEncoding('utf8');
+    for await (const chunk of response as AsyncIterable<string>) text += chunk;
+    return text;
+  } catch (error) {
+    throw connectError(socket, error);
+  }
+}
+
+/** Asks the daemon behind `socket`. Throws LhsmError: the daemon's own, NO_DAEMON or EACCES. */
+export async function ask(
+  socket: string,
+  method: 'GET' | 'POST',
+  url: string,
+  options: AskOptions = {},
+): Promise<string> {
+  const response = await open(socket, method, url, options);
+  const text = await textOf(socket, response);
+  if (response.statusCode === 200) return text;
+  throw answeredError(text);
+}
+
+/** The same for an answer of any length, read no faster than it is taken. Throws while it is read, too. */
+export async function* askStream(
+  socket: string,
+  url: string,
+  options: AskOptions = {},
+): AsyncGenerator<Uint8Array> {
+  const response = await open(socket, 'GET', url, options);
+  if (response.statusCode !== 200) throw answeredError(await textOf(socket, response));
+  // From here on it is the reader who decides how fast it goes: `jobs log | less`.
+  response.setTimeout(0);
+  try {
+    yield* response as AsyncIterable<Buffer>;
+  } catch (error) {
+    throw connectError(socket, error);
+  }
 }
 
 function answeredError(text: string): LhsmError {
@@ -92,6 +130,13 @@ function connectError(socket: string, error: unknown): Error {
       hint: 'Run the command as root.',
       cause: error,
     });
+  }
+  if (hasCode(error, 'ECONNRESET') || hasCode(error, 'EPIPE')) {
+    return noDaemon(
+      `the daemon behind ${socket} broke off its answer`,
+      'Its log says why: journalctl -u "lhsm-azblobd@*".',
+      error,
+    );
   }
   return error instanceof Error ? error : new Error(String(error));
 }

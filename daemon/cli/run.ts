@@ -5,12 +5,15 @@ import { plainError } from '../log-values.js';
 import { redact } from '../redact.js';
 import { VERSION } from '../version.js';
 import { addConfig } from './commands/config.js';
+import { addExport } from './commands/export.js';
+import { addImport } from './commands/import.js';
+import { addJobs } from './commands/jobs.js';
 import { addLogLevel } from './commands/log-level.js';
 import { addMetrics } from './commands/metrics.js';
 import { addReload } from './commands/reload.js';
 import { addReregister } from './commands/reregister.js';
 import { addStatus } from './commands/status.js';
-import { ExitCode, exitCodeMeanings, type Io } from './io.js';
+import { CommandEnd, ExitCode, exitCodeMeanings, type Io } from './io.js';
 import { addDaemonOptions } from './options.js';
 
 /** The program with all its commands; docs/cli.md is generated from it. */
@@ -28,14 +31,29 @@ export function buildProgram(io: Io): Command {
   addStatus(program, io);
   addReregister(program, io);
   addReload(program, io);
+  addImport(program, io);
+  addExport(program, io);
+  addJobs(program, io);
   addConfig(program, io);
   addLogLevel(program, io);
   addMetrics(program, io);
-  const meanings = Object.entries(exitCodeMeanings).map(([code, meaning]) => `  ${code}  ${meaning}\n`);
+  const meanings = Object.entries(exitCodeMeanings).map(
+    ([code, meaning]) => `  ${code.padStart(3)}  ${meaning}\n`,
+  );
   return program.addHelpText('after', `\nExit status:\n${meanings.join('')}`);
 }
 
+/** By the code of what a command was refused with. */
+const codes: ReadonlyMap<string, number> = new Map([
+  ['NO_DAEMON', ExitCode.NO_DAEMON],
+  ['USAGE', ExitCode.USAGE],
+  ['BAD_REQUEST', ExitCode.USAGE],
+  ['JOB_SPEC', ExitCode.USAGE],
+  ['JOB_RUNNING', ExitCode.JOB_RUNNING],
+]);
+
 function report(error: unknown, io: Io): number {
+  if (error instanceof CommandEnd) return error.exitCode;
   if (error instanceof CommanderError) return error.exitCode === 0 ? ExitCode.OK : ExitCode.USAGE;
   if (io.signal.aborted) return ExitCode.OK;
   if (!(error instanceof LhsmError)) {
@@ -43,8 +61,7 @@ function report(error: unknown, io: Io): number {
     return ExitCode.FAILED;
   }
   io.err(redact(`lhsm-azblob: ${error.message}\n${error.hint === undefined ? '' : `${error.hint}\n`}`));
-  if (error.code === 'NO_DAEMON') return ExitCode.NO_DAEMON;
-  return error.code === 'USAGE' ? ExitCode.USAGE : ExitCode.FAILED;
+  return codes.get(error.code) ?? ExitCode.FAILED;
 }
 
 /** Runs a command line (`process.argv.slice(2)`); resolves to the exit code and never rejects. */

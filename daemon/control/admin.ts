@@ -16,6 +16,8 @@ export interface AdminOptions {
   readonly socket: string;
   readonly control: AgentControl;
   readonly metrics: Metrics;
+  /** Hears why an answer was cut off: the client cannot be told. */
+  readonly onBroken?: (error: unknown) => void;
 }
 
 /** sun_path of sockaddr_un holds 108 bytes, the final NUL included (unix(7)). */
@@ -110,7 +112,7 @@ export async function startAdmin(options: AdminOptions): Promise<RunningServer> 
     await mkdir(dir, { recursive: true, mode: 0o700 });
     await chmod(dir, 0o700);
     await clearStale(socket);
-    const server = await startServer(routes(options), { path: socket });
+    const server = await startServer(routes(options), { path: socket }, options.onBroken);
     await chmod(socket, 0o600);
     return server;
   } catch (error) {

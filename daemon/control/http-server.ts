@@ -184,12 +184,18 @@ async function discard({ body }: Answer): Promise<void> {
   if (typeof body !== 'string') await body[Symbol.asyncIterator]().return?.();
 }
 
+interface Serving {
+  readonly routes: Routes;
+  readonly stop: AbortSignal;
+  /** Hears why an answer was cut off, where not by the client. */
+  readonly onBroken: (error: unknown) => void;
+}
+
 /** One request, from its headers to the last byte of the answer. Never rejects. */
 async function serve(
   request: IncomingMessage,
   response: ServerResponse,
-  routes: Routes,
-  stop: AbortSignal,
+  { routes, stop, onBroken }: Serving,
 ): Promise<void> {
   const gone = new AbortController();
   const abort = (): void => {
@@ -202,8 +208,9 @@ async function serve(
     const answered = await answer(request, routes, gone.signal);
     if (response.destroyed) await discard(answered);
     else await send(request, response, answered);
-  } catch {
+  } catch (error) {
     // The client has gone, or a chunk could not be had: it sees that the answer is not whole.
+    if (!gone.signal.aborted) onBroken(error);
     response.destroy();
   } finally {
     stop.removeEventListener('abort', abort);
@@ -222,12 +229,13 @@ export interface RunningServer {
 export async function startServer(
   routes: Routes,
   where: { readonly host: string; readonly port: number } | { readonly path: string },
+  onBroken: (error: unknown) => void = () => undefined,
 ): Promise<RunningServer> {
   const stop = new AbortController();
   const server: Server = createServer(
     { requestTimeout: 10_000, headersTimeout: 5_000 },
     (request, response) => {
-      void serve(request, response, routes, stop.signal);
+      void serve(request, response, { routes, stop: stop.signal, onBroken });
     },
   );
   server.maxConnections = 100;

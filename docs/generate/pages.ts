@@ -3,6 +3,7 @@
 import type { Command } from 'commander';
 import { stringify } from 'smol-toml';
 import { buildProgram } from '../../daemon/cli/run.js';
+import { realClock } from '../../daemon/cli/io.js';
 import { environmentName, jsonSchema, type JsonSchema } from '../../daemon/config/keys.js';
 import { METRICS, type MetricDefinition } from '../../daemon/metric-definitions.js';
 
@@ -199,8 +200,11 @@ export function cliPage(daemonHelp: string): string {
   const program = buildProgram({
     out: nothing,
     err: nothing,
+    raw: () => Promise.resolve(),
     env: {},
     terminal: false,
+    columns: () => 80,
+    clock: realClock,
     signal: new AbortController().signal,
   });
   const help = (command: Command): string => `\`\`\`text\n${command.helpInformation().trim()}\n\`\`\`\n`;
@@ -208,7 +212,7 @@ export function cliPage(daemonHelp: string): string {
     command.parent ? `${path(command.parent)} ${command.name()}` : command.name();
   let exitText = '';
   program.configureOutput({ writeOut: (text) => (exitText += text) }).outputHelp();
-  const exits = [...exitText.matchAll(/^ {2}(\d) {2}(.+)$/gm)].map(
+  const exits = [...exitText.matchAll(/^ {2,4}(\d+) {2}(.+)$/gm)].map(
     ([, code = '', meaning = '']) => `| ${code} | ${meaning} |`,
   );
   let text = `${GENERATED}
@@ -242,8 +246,17 @@ Scripts may ask the daemon themselves, as JSON over HTTP:
 | \`POST /v1/log-level\` with \`{"level": "debug"}\` | the same |
 | \`POST /v1/reregister\` | \`{"registered": true, "archiveIds": [1]}\` |
 | \`POST /v1/reload\` | \`{"applied": ["log.level"], "needRestart": []}\` |
+| \`POST /v1/jobs\` with \`{"kind": "import"}\` | the job's document, once it runs |
+| \`GET /v1/jobs?limit=20\` | \`{"jobs": [{"name": "…"}]}\`, the newest first |
+| \`GET /v1/jobs/<name>\` | the job's document |
+| \`POST /v1/jobs/<name>/cancel\` | the job's document |
+| \`GET /v1/jobs/<name>/log?format=jsonl\` | its log, as JSON lines or as \`csv\`; one that cannot be read to its end is cut off |
 
-An error is \`{"error": {"code": …, "message": …, "hint": …}}\` with status 400 (a mistake in the request), 404, 405 or 500.
+Of a wish for a job, only \`kind\` (\`import\`, \`export\`) must be there; both know \`name\`, \`archiveId\`, \`maximumErrors\`,
+\`dryRun\` and \`logItems\`, an import \`prefixes\`, \`conflictMode\` (\`overwrite-dirty\` and \`OverwriteIfDirty\` are the same) and
+\`attributesOnly\`, an export \`path\` and \`window\`.
+
+An error is \`{"error": {"code": …, "message": …, "hint": …}}\` with status 400 (a mistake in the request), 404, 405, 409 (another job runs) or 500.
 
 ## lhsm-azblobd
 

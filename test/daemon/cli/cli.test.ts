@@ -2,25 +2,11 @@ import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import t, { type Test } from 'tap';
 import { formatBytes, formatDuration, table } from '../../../daemon/cli/format.js';
-import { run } from '../../../daemon/cli/run.js';
 import { adminSocket } from '../../../daemon/config/mount-name.js';
 import { startAdmin } from '../../../daemon/control/admin.js';
 import { LhsmError } from '../../../native-bindings/errors.js';
 import { FakeControl, fakeMetrics, shortDir, STATUS } from '../control/fake-control.js';
-
-/** Runs a command and gives what it printed. */
-async function cli(argv: string[], env: Record<string, string> = {}, signal = new AbortController().signal) {
-  let out = '';
-  let err = '';
-  const code = await run(argv, {
-    out: (text) => (out += text),
-    err: (text) => (err += text),
-    env,
-    terminal: false,
-    signal,
-  });
-  return { code, out, err };
-}
+import { cli } from './fake-io.js';
 
 /** A daemon (its admin API at least) for each mount. */
 async function setUp(t: Test, ...mounts: string[]) {
@@ -80,16 +66,19 @@ t.test('status --watch prints until it is stopped', async (t) => {
   const { runDir } = await setUp(t, '/mnt/lustre');
   const stop = new AbortController();
   let prints = 0;
-  const code = await run(['status', '--watch'], {
-    out: () => {
-      prints++;
-      stop.abort();
+  const { code } = await cli(
+    ['status', '--watch'],
+    { LHSM_AZBLOB_RUN_DIR: runDir },
+    {
+      out: () => {
+        prints++;
+        stop.abort();
+      },
+      err: (text) => t.fail(text),
+      terminal: true,
+      signal: stop.signal,
     },
-    err: (text) => t.fail(text),
-    env: { LHSM_AZBLOB_RUN_DIR: runDir },
-    terminal: true,
-    signal: stop.signal,
-  });
+  );
   t.equal(code, 0);
   t.equal(prints, 1);
 });
@@ -117,7 +106,7 @@ t.test('the daemon is found by itself, by its mount or by its socket', async (t)
   t.match((await cli('status', '--mount', '/mnt/other/')).out, /mount \/mnt\/other,/);
   t.match((await cli('--mount', '/mnt/other', 'status')).out, /mount \/mnt\/other,/);
   t.match((await cli('status', '--socket', adminSocket(runDir, '/mnt/other'))).out, /mount \/mnt\/other,/);
-  t.match((await cli('status', '--run-dir', `${runDir}/none`, '--mount', '/mnt/other')).code, 3);
+  t.match((await cli('status', '--run-dir', `${runDir}/none`, '--mount', '/mnt/other')).code, 7);
 });
 
 t.test('LHSM_AZBLOB_SOCKET names the daemon, too', async (t) => {
@@ -129,13 +118,13 @@ t.test('LHSM_AZBLOB_SOCKET names the daemon, too', async (t) => {
 t.test('no daemon is a clear error with a way out', async (t) => {
   const { cli, runDir } = await setUp(t);
   t.match(await cli('status'), {
-    code: 3,
+    code: 7,
     out: '',
     err: /no daemon runs on this machine.*\nStart it: systemctl start/s,
   });
-  t.match(await cli('status', '--run-dir', `${runDir}/none`), { code: 3, err: /no daemon runs/ });
+  t.match(await cli('status', '--run-dir', `${runDir}/none`), { code: 7, err: /no daemon runs/ });
   t.match(await cli('reload', '--mount', '/mnt/lustre'), {
-    code: 3,
+    code: 7,
     err: /no daemon answers on .*admin\.sock/,
   });
 });
@@ -158,7 +147,7 @@ t.test('mistakes on the command line', async (t) => {
   t.match(await cli(['status', '--jsn']), { code: 2, err: /Did you mean --json/ });
   t.match(await cli(['log-level', 'loud']), { code: 2, err: /Allowed choices/ });
   t.match(await cli([]), { code: 2, err: /Usage: lhsm-azblob/ });
-  t.match(await cli(['--help']), { code: 0, out: /Exit status:\n {2}0 {2}Done\./ });
+  t.match(await cli(['--help']), { code: 0, out: /Exit status:\n {4}0 {2}Done\..*\n {2}130 {2}Ctrl-C/s });
   t.match(await cli(['--version']), { code: 0, out: /^\d+\.\d+\.\d+/ });
 });
 

@@ -14,14 +14,16 @@ async function setUp(t: Test) {
   const control = new FakeControl();
   const metrics = fakeMetrics(control);
   const socket = adminSocket(shortDir(t), '/mnt/lustre');
-  const server = await startAdmin({ socket, control, metrics });
+  const broken: unknown[] = [];
+  const onBroken = (error: unknown) => broken.push(error);
+  const server = await startAdmin({ socket, control, metrics, onBroken });
   t.teardown(async () => {
     await server.close();
     metrics.close();
   });
   const send = (method: string, to: string, body?: unknown) =>
     ask(socket, method, to, body === undefined ? undefined : JSON.stringify(body));
-  return { control, jobs: control.jobs, socket, server, send };
+  return { control, jobs: control.jobs, socket, server, send, broken };
 }
 
 const document = documentOf({
@@ -123,7 +125,7 @@ t.test('a log of 50 MB is never in memory as a whole', async (t) => {
 });
 
 t.test('who stops reading ends the reading of the log', async (t) => {
-  const { jobs, socket } = await setUp(t);
+  const { jobs, socket, broken } = await setUp(t);
   let aborted = false;
   const ended = new Promise<void>((resolve) => {
     jobs.chunks = async function* (signal) {
@@ -145,10 +147,11 @@ t.test('who stops reading ends the reading of the log', async (t) => {
   response.destroy();
   await ended;
   t.ok(aborted);
+  t.same(broken, [], 'that is no failure');
 });
 
 t.test('a log that breaks off is no whole answer; HEAD reads none', async (t) => {
-  const { jobs, send } = await setUp(t);
+  const { jobs, send, broken } = await setUp(t);
   let ended = 0;
   jobs.chunks = async function* () {
     try {
@@ -160,6 +163,7 @@ t.test('a log that breaks off is no whole answer; HEAD reads none', async (t) =>
     }
   };
   await t.rejects(send('GET', '/v1/jobs/mine/log'), { code: 'ECONNRESET' });
+  t.match(broken, [{ code: 'JOB_UNKNOWN' }]);
   t.match(await send('HEAD', '/v1/jobs/mine/log'), { status: 200, text: '' });
   t.equal(ended, 2);
 });
