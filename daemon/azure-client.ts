@@ -7,9 +7,16 @@ import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import tls from 'node:tls';
 import {
+  createHttpHeaders,
+  createPipelineRequest,
+  type PipelineRequest,
+  type PipelineResponse,
+} from '@azure/core-rest-pipeline';
+import {
   AnonymousCredential,
   BlockBlobClient,
   ContainerClient,
+  RestError,
   newPipeline,
   type Pipeline,
   type StoragePipelineOptions,
@@ -105,6 +112,16 @@ function keepAliveAgent(Base: AgentClass, options: AgentOptions, stallMs: number
   return agent;
 }
 
+/** Of requests that the SDK has no method for; see daemon/transfer/auth.ts. */
+const API_VERSION = '2021-12-02';
+
+/** Gets at the pipeline behind a client: what signs, and what sends. */
+class RawClient extends ContainerClient {
+  send(request: PipelineRequest): Promise<PipelineResponse> {
+    return this.storageClientContext.sendRequest(request);
+  }
+}
+
 /** SDK clients that share connections. Their own retries are off: azure-retry.ts does that. */
 export class AzureClients {
   readonly #http: HttpAgent;
@@ -126,6 +143,39 @@ export class AzureClients {
 
   container(url: string, auth: BlobAuth): ContainerClient {
     return new ContainerClient(signed(url, auth), this.#pipeline(url, auth));
+  }
+
+  /**
+   * A GET that the SDK has no method for, signed and sent as all others are; `body` is the answer's JSON. Rejects with
+   * RestError for any status but 200.
+   */
+  async get(
+    url: string,
+    auth: BlobAuth,
+    query: Readonly<Record<string, string>>,
+    signal: AbortSignal,
+  ): Promise<{ readonly body: unknown; readonly headers: { get(name: string): string | undefined } }> {
+    const fields = Object.entries(query).map(([key, value]) => `${key}=${encodeURIComponent(value)}`);
+    if (auth.kind === 'sas') fields.push(auth.query());
+    const request = createPipelineRequest({
+      url: `${url}?${fields.join('&')}`,
+      headers: createHttpHeaders({ 'x-ms-version': API_VERSION }),
+      abortSignal: signal,
+      // Whether that is wise is the credential's business: a token goes over https only.
+      allowInsecureConnection: true,
+    });
+    const response = await new RawClient(url, this.#pipeline(url, auth)).send(request);
+    // The SDK's pipeline has parsed what says that it is JSON.
+    const { parsedBody: body } = response as { readonly parsedBody?: unknown };
+    const { status, headers } = response;
+    if (status === 200) return { body, headers };
+    const { code } = (body as { readonly error?: { readonly code?: string } } | undefined)?.error ?? {};
+    throw new RestError(`the answer was ${status}`, {
+      ...(code === undefined ? {} : { code }),
+      statusCode: status,
+      request,
+      response,
+    });
   }
 
   /** Closes the connections; requests under way fail. */

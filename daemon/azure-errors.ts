@@ -137,9 +137,11 @@ const byServiceCode: Readonly<Record<string, Facts>> = {
     errno: 2,
     hint: 'Create the container, or mend its name in the configuration.',
   },
+  FilesystemNotFound: { what: 'is in a container that does not exist', code: 'CONTAINER_MISSING', errno: 2 },
   ContainerBeingDeleted: { what: 'is in a container being deleted', code: 'CONTAINER_MISSING', errno: 2 },
   ContainerDisabled: { what: 'is in a disabled container', code: 'CONTAINER_MISSING', errno: 2 },
   BlobNotFound: { what: 'does not exist', code: 'BLOB_MISSING', errno: 2 },
+  PathNotFound: { what: 'does not exist', code: 'BLOB_MISSING', errno: 2 },
   ResourceNotFound: { what: 'does not exist', code: 'BLOB_MISSING', errno: 2 },
   BlobArchived: {
     what: 'is in the Archive tier',
@@ -190,6 +192,14 @@ const byServiceCode: Readonly<Record<string, Facts>> = {
   InvalidRange: { what: 'has no such range', code: 'BAD_RANGE', errno: 5 },
   Crc64Mismatch: corrupted,
   Md5Mismatch: corrupted,
+  // The SDK's own, of an answer that it cannot parse.
+  PARSE_ERROR: {
+    what: 'got an answer that cannot be read',
+    code: 'BAD_ANSWER',
+    errno: 5,
+    retryable: true,
+    hint: "Check the container's URL, and the proxies on the way.",
+  },
   RequestBodyTooLarge: { what: 'is too large for one request', code: 'TOO_LARGE', errno: 27 },
 };
 

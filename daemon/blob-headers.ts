@@ -1,6 +1,6 @@
 // Reads what an answer's headers say of a blob, and checks it. Both Azure rooms and the movers call it.
 import { LhsmError } from '../native-bindings/errors.js';
-import type { BlobHeaders } from './blob.js';
+import type { BlobHeaders, HierarchicalHeaders } from './blob.js';
 
 /** The part of an SDK answer that is read here, alike for Get Blob and Get Blob Properties. */
 export interface BlobAnswer {
@@ -23,6 +23,23 @@ export function blobHeaders(answer: BlobAnswer, sizeBytes: number): BlobHeaders 
     accessTier: answer._response.headers.get('x-ms-access-tier'),
     metadata,
     lastModified: answer.lastModified,
+  };
+}
+
+/**
+ * What an account with a hierarchical namespace says beside that; undefined when it is none. Headers of Get Blob Properties
+ * (https://learn.microsoft.com/rest/api/storageservices/get-blob-properties).
+ */
+export function hierarchicalHeaders({ _response }: BlobAnswer): HierarchicalHeaders | undefined {
+  const said = (name: string): string | undefined => _response.headers.get(name);
+  const [owner, group, permissions] = [said('x-ms-owner'), said('x-ms-group'), said('x-ms-permissions')];
+  const type = said('x-ms-resource-type')?.toLowerCase();
+  if ((owner ?? group ?? permissions ?? type) === undefined) return undefined;
+  return {
+    ...(owner === undefined ? {} : { owner }),
+    ...(group === undefined ? {} : { group }),
+    ...(permissions === undefined ? {} : { permissions }),
+    ...(type === undefined ? {} : { isDirectory: type === 'directory' }),
   };
 }
 

@@ -19,6 +19,16 @@ export interface BlobLocation {
   readonly auth: BlobAuth;
 }
 
+/** What only accounts with a hierarchical namespace say of a blob, in headers or in the fields of a listing. */
+export interface HierarchicalHeaders {
+  /** An id, a name, or the GUID of an Entra object. */
+  readonly owner?: string;
+  readonly group?: string;
+  /** `rwxr-x---`, maybe with `+` behind it. */
+  readonly permissions?: string;
+  readonly isDirectory?: boolean;
+}
+
 /** What the headers of an answer say of a blob. Metadata keys are lower-case. */
 export interface BlobHeaders {
   readonly sizeBytes: number;
@@ -29,6 +39,8 @@ export interface BlobHeaders {
   readonly accessTier: string | undefined;
   readonly metadata: Readonly<Record<string, string>>;
   readonly lastModified: Date | undefined;
+  /** Of Get Blob Properties on accounts with a hierarchical namespace. */
+  readonly hierarchical?: HierarchicalHeaders;
 }
 
 /** The state a conditional write expects: this version, no blob at all, or (undefined) whatever is there. */

@@ -1,6 +1,7 @@
 // The blobs room's interface: one archive id's container, through the SDK. Movers and jobs call it.
 // Content goes through the transfer room; this is everything else.
 import type { BlobHeaders, BlobLocation, ExpectedVersion } from '../blob.js';
+import type { BlobListing } from './listing.js';
 
 /**
  * A container (and prefix) that holds the copies of one archive id. Names are blob names in full, prefix
@@ -36,6 +37,10 @@ export interface ArchiveContainer {
     signal: AbortSignal,
     beforeEachTry?: () => Promise<void>,
   ): Promise<void>;
+  /** The content's first `maxBytes` + 1 bytes, so that a longer one shows; of the version of this ETag, if given. */
+  readSmall(name: string, maxBytes: number, etag: string | undefined, signal: AbortSignal): Promise<Buffer>;
+  /** How to list the container; asks which kind of account it is, unless the configuration says so. */
+  listing(signal: AbortSignal): Promise<BlobListing>;
   /**
    * Proves that the container is there and lets us in; for start-up, readiness and `--check`. It knows within half a
    * minute: UNREACHABLE when there was no answer.

@@ -1,6 +1,6 @@
 // POSIX attributes as a blob's metadata, and back: what we write, and everything that AMLFS, AzCopy, lemur and
 // accounts with a hierarchical namespace wrote. The archive mover and the import and export jobs call it.
-import type { BlobHeaders } from '../blob.js';
+import type { BlobHeaders, HierarchicalHeaders } from '../blob.js';
 import { formatModtime, parseModtime } from './modtime.js';
 import { parseMode } from './mode.js';
 
@@ -58,14 +58,6 @@ export interface AttributeWarning {
   readonly value: string;
 }
 
-/** The headers, or the fields of a path listing, of an account with a hierarchical namespace. */
-export interface HierarchicalAttributes {
-  readonly owner?: string;
-  readonly group?: string;
-  /** `rwxr-x---`, maybe with `+` behind it. */
-  readonly permissions?: string;
-}
-
 export interface ReadOptions {
   readonly defaults?: {
     readonly uid?: number;
@@ -96,7 +88,7 @@ export interface ReadAttributes {
 export type AttributedBlob = Pick<BlobHeaders, 'metadata' | 'lastModified'> & {
   /** Its name; one that ends in `/` is a directory. */
   readonly name?: string;
-  readonly hierarchical?: HierarchicalAttributes & { readonly isDirectory?: boolean };
+  readonly hierarchical?: HierarchicalHeaders;
 };
 
 /** Metadata by lower-case key; the first of keys that differ in case only. */

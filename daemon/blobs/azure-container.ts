@@ -14,11 +14,15 @@ import {
   serviceCode,
   withCode,
 } from '../azure-errors.js';
-import { blobHeaders, sameMetadata, type BlobAnswer } from '../blob-headers.js';
+import { blobHeaders, hierarchicalHeaders, sameMetadata, type BlobAnswer } from '../blob-headers.js';
 import type { ArchiveConfig } from '../config/config.js';
+import { hasHierarchy } from './account-kind.js';
 import type { ArchiveContainer } from './archive-container.js';
 import { containerAddress, type ContainerAddress } from './container-url.js';
 import { resolveCredential, type CredentialOptions } from './credentials.js';
+import { FlatListing, type ListingPort } from './flat-listing.js';
+import { HnsListing, dataLakeUrl } from './hns-listing.js';
+import type { BlobListing } from './listing.js';
 import { blobUrl } from './names.js';
 
 export interface ContainerOptions
@@ -35,6 +39,10 @@ export interface ContainerOptions
   /** Told of every failed try that is followed by another. */
   readonly onRetry?: (error: LhsmError) => void;
   readonly onThrottle?: () => void;
+  /** Whether the account has a hierarchical namespace; `auto`, the default, asks it. */
+  readonly hierarchical?: 'auto' | boolean;
+  /** Told once, in a sentence for the log, what was assumed because it could not be asked. */
+  readonly onNote?: (note: string) => void;
 }
 
 const DEFAULT_STALL_TIMEOUT_MS = 60_000;
@@ -62,6 +70,7 @@ export class AzureContainer implements ArchiveContainer {
   readonly #probePolicy: RetryPolicy;
   readonly #gate = new ThrottleGate();
   readonly #options: ContainerOptions;
+  #hasNoted = false;
 
   /** Throws LhsmError for a secret, CA file or container name that is of no use. Asks nothing of the network. */
   constructor(config: ArchiveConfig, options: ContainerOptions = {}) {
@@ -89,9 +98,56 @@ export class AzureContainer implements ArchiveContainer {
     return { url: blobUrl(this.#address.url, name), auth: this.#auth };
   }
 
-  /** The SDK's client of the container, for jobs that list. Its own retries are off. */
+  /** The SDK's client of the container. Its own retries are off. */
   client(): ContainerClient {
     return this.#clients.container(this.#address.url, this.#auth);
+  }
+
+  async listing(signal: AbortSignal): Promise<BlobListing> {
+    const { hierarchical = 'auto' } = this.#options;
+    const port: ListingPort = {
+      client: () => this.client(),
+      request: (op, what, abort, run) =>
+        this.#request(op, `${what} of container ${this.container}`, abort, run),
+    };
+    const isHierarchical = hierarchical === 'auto' ? await hasHierarchy(port, signal) : hierarchical;
+    if (isHierarchical === undefined && !this.#hasNoted) {
+      this.#hasNoted = true;
+      this.#options.onNote?.(
+        `The credential of container ${this.container} may not ask whether its account has a hierarchical namespace: taken for one without. If it has one, set hierarchical = true.`,
+      );
+    }
+    if (isHierarchical !== true) return new FlatListing(port);
+    const url = dataLakeUrl(this.#address.url);
+    return new HnsListing({
+      request: port.request,
+      properties: (name, abort) => this.properties(name, abort),
+      paths: async (query, abort) => {
+        const { body, headers } = await this.#clients.get(url, this.#auth, query, abort);
+        return { body, continuation: headers.get('x-ms-continuation') };
+      },
+    });
+  }
+
+  async readSmall(
+    name: string,
+    maxBytes: number,
+    etag: string | undefined,
+    signal: AbortSignal,
+  ): Promise<Buffer> {
+    return this.#try('Get Blob', name, signal, async () => {
+      try {
+        const answer = await this.#blob(name).download(0, maxBytes + 1, {
+          abortSignal: signal,
+          conditions: conditionsOf(etag === undefined ? undefined : { etag }),
+        });
+        return await firstBytes(answer.readableStreamBody as Readable | undefined, maxBytes + 1);
+      } catch (error) {
+        // An empty blob has no range.
+        if (httpStatus(error) === 416) return Buffer.alloc(0);
+        throw error;
+      }
+    });
   }
 
   properties(name: string, signal: AbortSignal): Promise<BlobHeaders | undefined> {
@@ -103,7 +159,7 @@ export class AzureContainer implements ArchiveContainer {
       const answer = await this.#blob(name)
         .getProperties({ abortSignal: signal })
         .catch((error: unknown) => this.#nameMissing(error, name, signal));
-      return withDirectory(blobHeaders(answer, answer.contentLength ?? 0), answer);
+      return withHierarchy(blobHeaders(answer, answer.contentLength ?? 0), answer);
     };
     try {
       return await this.#try('Get Blob Properties', name, signal, look, policy);
@@ -229,12 +285,22 @@ export class AzureContainer implements ArchiveContainer {
     run: (attempt: Attempt) => Promise<T>,
     policy = this.#policy,
   ): Promise<T> {
+    return this.#request(op, this.#subject(name), signal, run, policy);
+  }
+
+  #request<T>(
+    op: string,
+    subject: string,
+    signal: AbortSignal,
+    run: (attempt: Attempt) => Promise<T>,
+    policy = this.#policy,
+  ): Promise<T> {
     const { onRetry, onThrottle } = this.#options;
     return withRetries(
       {
         policy,
         op,
-        subject: this.#subject(name),
+        subject,
         signal,
         gate: this.#gate,
         ...(onRetry === undefined ? {} : { onRetry }),
@@ -245,10 +311,25 @@ export class AzureContainer implements ArchiveContainer {
   }
 }
 
-/** Accounts with a hierarchical namespace may tell a directory by a header only. */
-function withDirectory(headers: BlobHeaders, { _response }: BlobAnswer): BlobHeaders {
-  if (_response.headers.get('x-ms-resource-type')?.toLowerCase() !== 'directory') return headers;
-  return { ...headers, metadata: { ...headers.metadata, hdi_isfolder: 'true' } };
+/** Accounts with a hierarchical namespace tell owner and mode, and may tell a directory, by headers only. */
+function withHierarchy(headers: BlobHeaders, answer: BlobAnswer): BlobHeaders {
+  const hierarchical = hierarchicalHeaders(answer);
+  if (hierarchical === undefined) return headers;
+  if (hierarchical.isDirectory !== true) return { ...headers, hierarchical };
+  return { ...headers, hierarchical, metadata: { ...headers.metadata, hdi_isfolder: 'true' } };
+}
+
+/** At most so many bytes; the rest is not read. */
+async function firstBytes(body: Readable | undefined, maxBytes: number): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  let length = 0;
+  for await (const chunk of body ?? []) {
+    chunks.push(chunk as Buffer);
+    length += (chunk as Buffer).length;
+    // Leaving the loop destroys the stream.
+    if (length >= maxBytes) break;
+  }
+  return Buffer.concat(chunks).subarray(0, maxBytes);
 }
 
 function isCode(error: unknown, code: string): boolean {

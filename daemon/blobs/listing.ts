@@ -20,7 +20,7 @@ export interface ListedBlob {
 }
 
 export interface PageRequest {
-  /** Names begin with it. On a hierarchical account a path: what is below it, and itself if it is a file. */
+  /** Names begin with it. On a hierarchical account a path: what is below it, and without a slash at its end itself. */
   readonly prefix: string;
   /** Only down to the next slash; what lies deeper is told as `prefixes`. */
   readonly shallow: boolean;
@@ -31,7 +31,9 @@ export interface PageRequest {
 
 export interface ListingPage {
   readonly blobs: readonly ListedBlob[];
-  /** Each ends with a slash. Only of a shallow listing. */
+  /**
+   * Each ends with a slash. Only of a shallow listing. On a hierarchical account the directories, which are among the blobs, too.
+   */
   readonly prefixes: readonly string[];
   /** Of the next page; undefined when this was the last. */
   readonly next: string | undefined;

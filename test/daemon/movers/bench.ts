@@ -245,6 +245,8 @@ export class Bench {
         await count(container.delete(...args));
       },
       probe: (...args) => count(container.probe(...args)),
+      readSmall: (...args) => count(container.readSmall(...args)),
+      listing: (...args) => count(container.listing(...args)),
     };
   }
 
