@@ -38,10 +38,13 @@ export class FakeListing implements BlobListing {
     await this.#options.before?.(request, signal);
     signal.throwIfAborted();
     const { prefix, shallow, marker, maxResults } = request;
-    const [, from = '0', wasEmpty] = /^(\d+)(e?)$/.exec(marker ?? '0') ?? [];
+    // A marker is of one kind of listing of one prefix.
+    const kind = `${shallow ? 'shallow' : 'flat'} ${prefix} `;
+    if (marker?.startsWith(kind) === false) throw new Error(`${marker} is no marker of ${kind}`);
+    const [, from = '0', wasEmpty] = /(\d+)(e?)$/.exec(marker ?? '0') ?? [];
     const at = Number(from);
     if (wasEmpty !== 'e' && this.#options.isEmpty?.() === true)
-      return { blobs: [], prefixes: [], next: `${at}e` };
+      return { blobs: [], prefixes: [], next: `${kind}${at}e` };
     const entries = shallow ? this.#shallow(prefix) : this.#names.filter((name) => name.startsWith(prefix));
     const page = entries.slice(at, at + maxResults);
     const end = at + page.length;
@@ -49,7 +52,7 @@ export class FakeListing implements BlobListing {
     return {
       blobs: page.filter((entry) => !isPrefix(entry)).map(listed),
       prefixes: page.filter(isPrefix),
-      next: end < entries.length ? String(end) : undefined,
+      next: end < entries.length ? `${kind}${end}` : undefined,
     };
   }
 

@@ -185,7 +185,7 @@ t.test('a listing that fails ends the walk after the work under way', async (t) 
   const names = Array.from({ length: 30 }, (_, i) => String(i).padStart(2, '0'));
   const listing = new FakeListing(names, {
     before: ({ marker }) => {
-      if (marker === '20') throw cause;
+      if (marker === 'shallow  20') throw cause;
     },
   });
   const done: string[] = [];
@@ -198,7 +198,7 @@ t.test('a listing that fails ends the walk after the work under way', async (t) 
   const failed = { code: 'LISTING_FAILED', errno: 13, retryable: false, hint: 'Look.', cause };
   await t.rejects(walk, failed);
   t.equal(done.length, 20);
-  t.same(walker.state().left, [{ prefix: '', stage: 'shallow', marker: '20' }]);
+  t.same(walker.state().left, [{ prefix: '', stage: 'shallow', marker: 'shallow  20' }]);
 });
 
 t.test('an abort reaches the work and the listing, what work throws is passed on', async (t) => {
