@@ -14,6 +14,9 @@ const signatures = {
   fcntl: { result: 'i32', args: ['i32', 'i32', 'i32'] },
   fgetxattr: { result: 'i64', args: ['i32', 'ptr', 'ptr', 'u64'] },
   fsetxattr: { result: 'i32', args: ['i32', 'ptr', 'ptr', 'u64', 'i32'] },
+  lgetxattr: { result: 'i64', args: ['ptr', 'ptr', 'ptr', 'u64'] },
+  lsetxattr: { result: 'i32', args: ['ptr', 'ptr', 'ptr', 'u64', 'i32'] },
+  utimensat: { result: 'i32', args: ['i32', 'ptr', 'ptr', 'i32'] },
   fremovexattr: { result: 'i32', args: ['i32', 'ptr'] },
   ioctl: { result: 'i32', args: ['i32', 'u64', 'ptr'] },
   lseek: { result: 'i64', args: ['i32', 'i64', 'i32'] },
@@ -46,6 +49,10 @@ export const linux = {
   MSG_NOSIGNAL: 0x4000,
   MSG_DONTWAIT: 0x40,
   SUN_PATH_BYTES: 108,
+  AT_FDCWD: -100,
+  AT_SYMLINK_NOFOLLOW: 0x100,
+  UTIME_OMIT: 0x3ffffffe,
+  TIMESPEC_BYTES: 16,
   /** _IOWR('f', 176, struct ll_futimes_3) of lustre_user.h. */
   LL_IOC_FUTIMES_3: (3n << 30n) | (48n << 16n) | (0x66n << 8n) | 176n,
 } as const;
@@ -72,6 +79,11 @@ export function callError(op: string, subject: string, errno: number, hint?: str
     ...(hint === undefined ? {} : { hint }),
   });
 }
+
+const NS_PER_SECOND = 1_000_000_000n;
+
+const fileName = (file: number | string | Buffer): string =>
+  typeof file === 'number' ? `descriptor ${file}` : file.toString();
 
 type Functions = { readonly [K in keyof typeof signatures]: CFunction };
 
@@ -135,31 +147,71 @@ export class Libc {
   }
 
   /** undefined when the attribute is not there. */
-  async getXattr(fd: number, name: string): Promise<Buffer | undefined> {
-    const subject = `${name} of descriptor ${fd}`;
+  getXattr(fd: number, name: string): Promise<Buffer | undefined> {
+    return this.#readXattr(this.#fn.fgetxattr, fd, name);
+  }
+
+  /** As Lustre.getXattrPath. */
+  getXattrPath(path: string | Buffer, name: string): Promise<Buffer | undefined> {
+    return this.#readXattr(this.#fn.lgetxattr, path, name);
+  }
+
+  #readXattr(fn: CFunction, file: number | string | Buffer, name: string): Promise<Buffer | undefined> {
+    const failed = (errno: number, hint?: string): LhsmError =>
+      callError(fn.name, `${name} of ${fileName(file)}`, errno, hint);
     return callPool().run(async (frame) => {
+      const from = typeof file === 'number' ? file : frame.cstring(file);
       const cname = frame.cstring(name);
       let size = XATTR_GUESS_BYTES;
       for (let tries = 0; tries < ERANGE_TRIES; tries++) {
         const value = frame.alloc(size);
-        const got = await this.#asked(frame, this.#fn.fgetxattr, [fd, cname, value, BigInt(size)]);
+        const got = await this.#asked(frame, fn, [from, cname, value, BigInt(size)]);
         if (got.errno === 0) return Buffer.from(value.bytes.subarray(0, Number(got.value)));
         if (got.errno === ENODATA) return undefined;
-        if (got.errno !== ERANGE) throw callError('fgetxattr', subject, got.errno);
-        const probe = await this.#asked(frame, this.#fn.fgetxattr, [fd, cname, null, 0n]);
+        if (got.errno !== ERANGE) throw failed(got.errno);
+        const probe = await this.#asked(frame, fn, [from, cname, null, 0n]);
         if (probe.errno === ENODATA) return undefined;
-        if (probe.errno !== 0) throw callError('fgetxattr', subject, probe.errno);
+        if (probe.errno !== 0) throw failed(probe.errno);
         size = Math.max(Number(probe.value), XATTR_GUESS_BYTES);
       }
-      throw callError('fgetxattr', subject, EAGAIN, 'The attribute grew with every look at it.');
+      throw failed(EAGAIN, 'The attribute grew with every look at it.');
     });
   }
 
-  async setXattr(fd: number, name: string, value: Buffer): Promise<void> {
+  setXattr(fd: number, name: string, value: Buffer): Promise<void> {
+    return this.#writeXattr(this.#fn.fsetxattr, fd, name, value);
+  }
+
+  /** As Lustre.setXattrPath. */
+  setXattrPath(path: string | Buffer, name: string, value: Buffer): Promise<void> {
+    return this.#writeXattr(this.#fn.lsetxattr, path, name, value);
+  }
+
+  async #writeXattr(
+    fn: CFunction,
+    file: number | string | Buffer,
+    name: string,
+    value: Buffer,
+  ): Promise<void> {
     await callPool().run(async (frame) => {
-      const args = [fd, frame.cstring(name), frame.copy(value), BigInt(value.length), 0];
-      const { errno } = await this.#asked(frame, this.#fn.fsetxattr, args);
-      if (errno !== 0) throw callError('fsetxattr', `${name} of descriptor ${fd}`, errno);
+      const to = typeof file === 'number' ? file : frame.cstring(file);
+      const args = [to, frame.cstring(name), frame.copy(value), BigInt(value.length), 0];
+      const { errno } = await this.#asked(frame, fn, args);
+      if (errno !== 0) throw callError(fn.name, `${name} of ${fileName(file)}`, errno);
+    });
+  }
+
+  /** As Lustre.setMtimePath. */
+  async setMtimePath(path: string | Buffer, mtimeNs: bigint): Promise<void> {
+    await callPool().run(async (frame) => {
+      const times = frame.alloc(2 * linux.TIMESPEC_BYTES);
+      const ns = ((mtimeNs % NS_PER_SECOND) + NS_PER_SECOND) % NS_PER_SECOND;
+      times.bytes.writeBigInt64LE(BigInt(linux.UTIME_OMIT), 8);
+      times.bytes.writeBigInt64LE((mtimeNs - ns) / NS_PER_SECOND, linux.TIMESPEC_BYTES);
+      times.bytes.writeBigInt64LE(ns, linux.TIMESPEC_BYTES + 8);
+      const args = [linux.AT_FDCWD, frame.cstring(path), times, linux.AT_SYMLINK_NOFOLLOW];
+      const { errno } = await this.#asked(frame, this.#fn.utimensat, args);
+      if (errno !== 0) throw callError('utimensat', fileName(path), errno);
     });
   }
 

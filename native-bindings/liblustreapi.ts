@@ -263,6 +263,18 @@ class Liblustreapi implements Lustre {
     return libc().removeXattr(fd, name);
   }
 
+  getXattrPath(path: string | Buffer, name: string): Promise<Buffer | undefined> {
+    return libc().getXattrPath(path, name);
+  }
+
+  setXattrPath(path: string | Buffer, name: string, value: Buffer): Promise<void> {
+    return libc().setXattrPath(path, name, value);
+  }
+
+  setMtimePath(path: string | Buffer, mtimeNs: bigint): Promise<void> {
+    return libc().setMtimePath(path, mtimeNs);
+  }
+
   setTimes(fd: number, times: FileTimes): Promise<void> {
     return libc().setTimes(fd, times);
   }

@@ -177,6 +177,12 @@ export interface Lustre {
   getXattr(fd: number, name: string): Promise<Buffer | undefined>;
   setXattr(fd: number, name: string, value: Buffer): Promise<void>;
   removeXattr(fd: number, name: string): Promise<void>;
+  /** As getXattr, by path (lgetxattr): of the name itself, a link not followed. */
+  getXattrPath(path: string | Buffer, name: string): Promise<Buffer | undefined>;
+  /** As setXattr, by path (lsetxattr): a link is not followed. */
+  setXattrPath(path: string | Buffer, name: string, value: Buffer): Promise<void>;
+  /** Sets mtime alone, to the nanosecond, of whatever is at the path (utimensat); a link is not followed. Restores nothing. */
+  setMtimePath(path: string | Buffer, mtimeNs: bigint): Promise<void>;
   /** Sets all three times (LL_IOC_FUTIMES_3, needs CAP_SYS_ADMIN). Regular files only. */
   setTimes(fd: number, times: FileTimes): Promise<void>;
 }

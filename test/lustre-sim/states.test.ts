@@ -6,6 +6,7 @@ import {
   open,
   rename,
   stat,
+  symlink,
   truncate,
   unlink,
   utimes,
@@ -305,6 +306,13 @@ t.test(
     t.equal(talker.stderr.trim().split('\n').length, 2);
   },
 );
+
+t.test('importing follows a link that leads to nothing, as the real library does', async (t) => {
+  await symlink('pointed-at', sh('dangling'));
+  t.equal(await tool.rc(`import ${sh('dangling')} 1 5 644 0 0 0 0`), 0);
+  t.match(await f.state(sh('pointed-at')), /^\(0x0000000d\)/);
+  t.equal(await tool.rc(`import ${sh('dangling')} 1 5 644 0 0 0 0`), ERRNO.EEXIST, 'and to a file');
+});
 
 t.test('a stub restores to the size of what was written', async (t) => {
   await tool.run(`import ${sh('longer')} 1 3 644 0 0 0 0`);

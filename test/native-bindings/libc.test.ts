@@ -1,7 +1,7 @@
 // The C library's calls on an ordinary file system: results, and above all that errno is the call's own.
 import { spawn } from 'node:child_process';
 import { closeSync, constants, ftruncateSync, mkdtempSync, openSync, rmSync, writeSync } from 'node:fs';
-import { stat } from 'node:fs/promises';
+import { lstat, stat, symlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
@@ -51,6 +51,34 @@ t.test('attributes of any size and any bytes', async (t) => {
   await t.rejects(host.setXattr(fd, 'user.v', Buffer.alloc(70_000)), { code: 'E2BIG' });
   await t.rejects(host.getXattr(fd, 'user.a\0b'), { code: 'EINVAL' });
   await t.rejects(host.getXattr(BAD_FD, 'user.v'), { code: 'EBADF', retryable: false });
+});
+
+t.test('attributes and times by path, of the name itself', async (t) => {
+  const host = libc();
+  const dir = t.testdir({ f: '' });
+  const file = join(dir, 'f');
+  const link = join(dir, 'link');
+  await symlink(file, link);
+  await t.rejects(host.getXattrPath(Buffer.from(join(dir, 'none')), 'user.v'), {
+    code: 'ENOENT',
+    op: 'lgetxattr',
+  });
+  await t.rejects(host.setXattrPath(join(dir, 'none'), 'user.v', Buffer.from('x')), {
+    code: 'ENOENT',
+    op: 'lsetxattr',
+    message: `lsetxattr of user.v of ${join(dir, 'none')} failed: ENOENT`,
+  });
+  // No user attributes on a link: had it been followed, this would work.
+  await t.rejects(host.setXattrPath(link, 'user.v', Buffer.from('x')), { code: /^(EPERM|EOPNOTSUPP)$/ });
+  const before = await lstat(file, { bigint: true });
+  for (const mtimeNs of [1_700_000_000_123_456_789n, 0n, -1_500_000_001n]) {
+    await host.setMtimePath(Buffer.from(link), mtimeNs);
+    const { mtimeNs: set, atimeNs } = await lstat(link, { bigint: true });
+    t.equal(set, mtimeNs);
+    t.not(atimeNs, mtimeNs, 'atime is left alone');
+  }
+  t.equal((await lstat(file, { bigint: true })).mtimeNs, before.mtimeNs, 'the target is left alone');
+  await t.rejects(host.setMtimePath(join(dir, 'none'), 0n), { code: 'ENOENT', op: 'utimensat' });
 });
 
 t.test('errno is right with many calls at once that fail in different ways', async (t) => {

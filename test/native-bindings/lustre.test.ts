@@ -265,6 +265,14 @@ t.test('import makes a released stub', async (t) => {
   );
   t.match(await lustre.hsmState(path), { states: EXISTS | ARCHIVED | RELEASED, archiveId: ARCHIVE_ID });
   await t.rejects(lustre.import(path, ARCHIVE_ID, attributes), { code: 'EEXIST' });
+
+  const value = Buffer.from(`az://container/${'n'.repeat(1000)}`);
+  await lustre.setXattrPath(Buffer.from(path), 'trusted.lhsm_uuid', value);
+  t.same(await lustre.getXattrPath(path, 'trusted.lhsm_uuid'), value);
+  t.equal(await lustre.getXattrPath(path, 'trusted.lhsm_etag'), undefined);
+  await lustre.setMtimePath(path, 1_700_000_000_000_000_001n);
+  t.equal((await stat(path, { bigint: true })).mtimeNs, 1_700_000_000_000_000_001n);
+  t.match(await lustre.hsmState(path), { states: EXISTS | ARCHIVED | RELEASED }, 'a stub still');
 });
 
 t.test('one request takes 52 files; a 53rd is E2BIG', async (t) => {

@@ -133,6 +133,10 @@ static void numbers(void)
 	NUMBER(SOCK_CLOEXEC);
 	NUMBER(MSG_NOSIGNAL);
 	NUMBER(MSG_DONTWAIT);
+	printf("AT_FDCWD %d\n", AT_FDCWD);
+	NUMBER(AT_SYMLINK_NOFOLLOW);
+	NUMBER(UTIME_OMIT);
+	printf("TIMESPEC_BYTES %zu\n", sizeof(struct timespec));
 	printf("SUN_PATH_BYTES %zu\n", sizeof(((struct sockaddr_un *)0)->sun_path));
 	printf("POLLFD_BYTES %zu\n", sizeof(struct pollfd));
 #ifndef LL_IOC_FUTIMES_3

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -113,6 +114,23 @@ static int import_into(int fd, int archive, const struct stat *st, struct lu_fid
 	return rc;
 }
 
+/*
+ * The real one opens without O_EXCL: what is there already has a layout, which is EEXIST, but a link that leads to
+ * nothing is followed and the file made where it points.
+ */
+static int create(const char *path)
+{
+	int fd = open(path, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, S_IRUSR | S_IWUSR);
+	struct stat st;
+
+	if (fd >= 0 || errno != EEXIST)
+		return fd;
+	if (stat(path, &st) != 0)
+		return open(path, O_CREAT | O_WRONLY | O_CLOEXEC, S_IRUSR | S_IWUSR);
+	errno = S_ISDIR(st.st_mode) ? EISDIR : EEXIST;
+	return -1;
+}
+
 int llapi_hsm_import(const char *dst, int archive, const struct stat *st, unsigned long long stripe_size,
 		     int stripe_offset, int stripe_count, int stripe_pattern, char *pool_name,
 		     struct lu_fid *newfid)
@@ -124,7 +142,7 @@ int llapi_hsm_import(const char *dst, int archive, const struct stat *st, unsign
 	(void)stripe_count;
 	(void)stripe_pattern;
 	(void)pool_name;
-	fd = open(dst, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, S_IRUSR | S_IWUSR);
+	fd = create(dst);
 	if (fd < 0) {
 		rc = -errno;
 		log_error(rc, "cannot create '%s'", dst);
