@@ -195,10 +195,12 @@ async function refuseOthersBlob(
 
 /** Throws for a blob that cannot be the content of the file, whoever wrote it. */
 function refuseUnfit(headers: BlobHeaders, name: string, { sizeBytes }: Restoring): void {
-  if (headers.blobType !== 'BlockBlob') {
-    throw refusal(`The blob ${name} is a ${headers.blobType}; files are restored from block blobs only.`, {
-      code: 'NOT_BLOCK_BLOB',
-    });
+  // Append blobs are read alike; an import makes files of them too. Page blobs are disks.
+  if (headers.blobType !== 'BlockBlob' && headers.blobType !== 'AppendBlob') {
+    throw refusal(
+      `The blob ${name} is a ${headers.blobType}; files are restored from block and append blobs only.`,
+      { code: 'NOT_BLOCK_BLOB' },
+    );
   }
   if (headers.accessTier?.toLowerCase() === 'archive') throw inArchiveTier(name);
   if (isDirectoryStub(headers.metadata)) {

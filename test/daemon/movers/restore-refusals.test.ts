@@ -96,12 +96,18 @@ t.test('a page blob is refused', async (t) => {
   await t.rejects(bench.restore(fid), { code: 'NOT_BLOCK_BLOB', errno: 5, message: /PageBlob/ });
 });
 
-t.test('an append blob is refused', async (t) => {
+t.test('an append blob is read as any other, in its pinned version only', async (t) => {
   const bench = await Bench.start(t, azurite);
-  await bench.client.getAppendBlobClient('f').create();
-  await bench.client.getAppendBlobClient('f').appendBlock('x', 1);
-  const fid = bench.lustre.create('f', 'x');
-  await t.rejects(bench.restore(fid), { code: 'NOT_BLOCK_BLOB', errno: 5, message: /AppendBlob/ });
+  const blob = bench.client.getAppendBlobClient('f');
+  await blob.create();
+  await blob.appendBlock('xyz', 3);
+  const fid = bench.lustre.create('f', 'abc');
+  t.equal((await bench.restore(fid)).content.toString(), 'xyz');
+  const node = bench.lustre.node(fid);
+  node.xattrs.set('trusted.lhsm_uuid', Buffer.from(`az://${bench.container.container}/f`));
+  node.xattrs.set('trusted.lhsm_etag', Buffer.from((await bench.etag('f')) ?? ''));
+  await blob.appendBlock('more', 4);
+  await t.rejects(bench.restore(fid), { code: 'SIZE_MISMATCH', errno: 5 });
 });
 
 t.test('a directory stub is refused', async (t) => {
