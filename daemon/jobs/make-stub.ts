@@ -1,0 +1,45 @@
+// Makes the released stub of one blob: one import and two xattrs, nothing more. file-item.ts calls it.
+import { LhsmError, errnoNumber, hasCode } from '../../native-bindings/errors.js';
+import { formatBlobXattr } from '../blobs/names.js';
+import { BLOB_XATTR, ETAG_XATTR } from '../movers/mover.js';
+import { itemError, type Item } from './item-tools.js';
+
+/** Longer values do not fit beside an inode: without `ea_inode` ldiskfs answers ENOSPC, however empty it is. */
+const INODE_XATTR_BYTES = 2048;
+
+/** Rejects with LhsmError; code EEXIST when something else is there. Leaves nothing behind when it fails. */
+export async function makeStub(item: Item, path: Buffer): Promise<void> {
+  const { blob, attributes, tools } = item;
+  const { uid, gid, mode, mtimeNs } = attributes;
+  const stat = { mode: mode & 0o777, uid, gid, sizeBytes: BigInt(blob.sizeBytes), atimeNs: mtimeNs, mtimeNs };
+  await item.lustre((fs) => fs.import(path, tools.spec.archiveId, stat));
+  try {
+    await nameBlob(item, path);
+    // The import takes no more than these nine bits.
+    if ((mode & ~0o777) !== 0) await item.calls.chmod(path, mode);
+  } catch (error) {
+    await item.calls.unlink(path).catch(() => undefined);
+    // EEXIST means to our caller that the import found something.
+    if (hasCode(error, 'EEXIST')) throw itemError('IMPORT_FAILED', (error as Error).message, 'EEXIST');
+    throw error;
+  }
+}
+
+/** Tells a stub its blob and version. */
+export async function nameBlob(item: Item, path: Buffer): Promise<void> {
+  const { blob, tools } = item;
+  const value = formatBlobXattr({ container: tools.container.container, name: blob.name });
+  try {
+    await item.lustre((fs) => fs.setXattrPath(path, BLOB_XATTR, value));
+    await item.lustre((fs) => fs.setXattrPath(path, ETAG_XATTR, Buffer.from(blob.etag)));
+  } catch (error) {
+    if (value.length <= INODE_XATTR_BYTES || !hasCode(error, 'ENOSPC')) throw error;
+    throw new LhsmError(`The name ${blob.name} is too long to be kept with its file.`, {
+      code: 'BLOB_NAME_TOO_LONG',
+      op: 'import',
+      errno: errnoNumber('ENOSPC'),
+      hint: 'Enable ea_inode on the metadata target (tune2fs -O ea_inode), or give the blob a shorter name.',
+      cause: error,
+    });
+  }
+}
