@@ -48,12 +48,16 @@ export interface BegunEvent {
 /** An action has ended at the MDT (or the end itself failed); exactly one for every action received. */
 export interface FinishedEvent {
   readonly kind: ActionKind;
+  /** As `formatFid` prints it. */
+  readonly fid: string;
   readonly archiveId: number;
   readonly result: ActionResult;
   /** What the MDT was told; 0 for success. */
   readonly errno: number;
   /** LhsmError.code of the failure; undefined for success. */
   readonly code: string | undefined;
+  /** What failed, and what to do, in words; undefined for success. */
+  readonly reason: string | undefined;
   /** Content bytes moved. */
   readonly bytes: number;
   /** From its receipt until its end: what a blocked reader feels. */

@@ -467,10 +467,12 @@ export class Action implements Task {
     }
     this.#tools.events.emit('finished', {
       kind: this.kind,
+      fid: this.fid,
       archiveId: this.archiveId,
       result,
       errno,
       code,
+      reason: error === undefined ? undefined : describeError(error),
       bytes: counters.bytes,
       durationMs,
       queuedMs,

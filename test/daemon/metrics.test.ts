@@ -5,10 +5,12 @@ import { createMetrics, type MetricsSource } from '../../daemon/metrics.js';
 
 const finished: FinishedEvent = {
   kind: 'restore',
+  fid: '[0x200000401:0x1:0x0]',
   archiveId: 2,
   result: 'succeeded',
   errno: 0,
   code: undefined,
+  reason: undefined,
   bytes: 1000,
   durationMs: 30,
   queuedMs: 1,

@@ -107,6 +107,19 @@ t.test('NonBlockingRestore: the reader gets ENODATA at once, and the restore com
 });
 
 t.test(
+  'NonBlockingRestore: a request is recorded, and answered with ENODATA all the same',
+  simOnly,
+  async (t) => {
+    await writeFile(sh('nbr-asked'), 'x');
+    await archivedFile(f, tool, sh('nbr-asked'), { release: true });
+    await f.sim.setParam('hsm.policy', '+NBR');
+    t.match((await f.lfs('hsm_restore', sh('nbr-asked'))).stderr, /No data available/);
+    t.equal(await tool.restoreOne(await tool.item(), 'x'), 0);
+    await f.sim.setParam('hsm.policy', '-NBR');
+  },
+);
+
+t.test(
   'no sign of life for active_request_timeout cancels; progress, and begin too, are signs of life',
   simOnly,
   async (t) => {

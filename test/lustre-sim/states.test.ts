@@ -335,6 +335,23 @@ t.test('norelease, noarchive and lost are honoured', async (t) => {
   t.match(await f.state(sh('flags')), /lost_from_hsm/);
 });
 
+t.test('states that contradict each other are refused', async (t) => {
+  await writeFile(sh('states'), 'x');
+  const set = (states: number): Promise<number> => tool.rc(`state_set ${sh('states')} ${states} 0 0`);
+  t.equal(await set(STATE.DIRTY), ERRNO.EINVAL, 'dirty without a copy');
+  t.equal(await set(STATE.LOST), ERRNO.EINVAL, 'lost, and never archived');
+  await archivedFile(f, tool, sh('states'));
+  t.equal(await set(STATE.DIRTY | STATE.LOST), 0, 'lost and dirty: there is content to archive anew');
+  t.equal(await tool.rc(`state_set ${sh('states')} 0 ${STATE.DIRTY | STATE.LOST} 0`), 0);
+  t.equal((await f.lfs('hsm_release', sh('states'))).code, 0);
+  t.equal(await set(STATE.DIRTY), ERRNO.EINVAL, 'released and dirty');
+  t.equal(
+    await tool.rc(`state_set ${sh('states')} 0 ${STATE.ARCHIVED} 0`),
+    ERRNO.EINVAL,
+    'released without a copy',
+  );
+});
+
 t.test('release of a file that somebody has open is refused with EBUSY', async (t) => {
   await writeFile(sh('held'), 'x');
   await archivedFile(f, tool, sh('held'));

@@ -28,6 +28,7 @@ static const char *const calls[] = {
 	"state_set", "current_action", "request", "open_by_fid", "fid2path", "path2fid", "fd2fid", "data_version",
 	"mdt_index", "search_fsname", "lookup", "getattr", "setattr", "create", "unlink", "rename", "open", "read",
 	"write", "truncate", "fallocate", "lseek", "fsync", "getxattr", "setxattr", "removexattr",
+	"readdir",
 };
 
 static struct fault *faults;

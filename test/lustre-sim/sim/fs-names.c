@@ -434,8 +434,14 @@ static void op_readdir(fuse_req_t req, fuse_ino_t node, size_t size, off_t off, 
 	struct inode *inode;
 	struct dentry *dentry;
 	uint64_t seq = (uint64_t)off;
+	int error = op_fault("readdir", node);
 
 	(void)fi;
+	if (error) {
+		free(buffer);
+		fuse_reply_err(req, error);
+		return;
+	}
 	lock();
 	inode = inode_by_node(node);
 	if (!inode || is_special(inode)) {

@@ -177,6 +177,9 @@ int hsm_user_request(uint32_t uid, const struct hsm_user_request *user, size_t s
 		return -EPERM;
 	for (uint32_t i = 0; i < request->hr_itemcount && rc == 0; i++)
 		rc = ask_one(request, &user->hur_user_item[i].hui_fid, data);
+	/* All of them are recorded; the answer is the policy's. */
+	if (rc == 0 && request->hr_action == HUA_RESTORE && request->hr_itemcount && tunables.nonblocking_restore)
+		rc = -ENODATA;
 	return rc;
 }
 
@@ -184,12 +187,18 @@ int hsm_state_set(struct inode *inode, uint32_t uid, uint64_t set, uint64_t clea
 {
 	const uint64_t known = HS_EXISTS | HS_DIRTY | HS_ARCHIVED | HS_NORELEASE | HS_NOARCHIVE | HS_LOST;
 	const uint64_t for_users = HS_NORELEASE | HS_NOARCHIVE | HS_DIRTY;
+	uint32_t flags;
 
 	if ((set | clear) & ~known)
 		return -EINVAL;
 	if (uid != 0 && (((set | clear) & ~for_users) || uid != inode->uid))
 		return -EPERM;
-	inode->hsm_flags = (inode->hsm_flags | (uint32_t)set) & ~(uint32_t)clear;
+	flags = (inode->hsm_flags | (uint32_t)set) & ~(uint32_t)clear;
+	/* What the server takes for a contradiction. */
+	if (((flags & HS_DIRTY) && !(flags & HS_EXISTS)) || ((flags & HS_RELEASED) && (flags & HS_DIRTY)) ||
+	    ((flags & HS_RELEASED) && !(flags & HS_ARCHIVED)) || ((flags & HS_LOST) && !(flags & HS_ARCHIVED)))
+		return -EINVAL;
+	inode->hsm_flags = flags;
 	if (archive_id)
 		inode->archive_id = archive_id;
 	inode->ctime = now_ts();
