@@ -136,7 +136,6 @@ export async function buildParts(context: PartsContext): Promise<Parts> {
       if (!late.registration) throw new TypeError('an action before there is a registration');
       return late.registration.copytool;
     },
-    lustre,
     mountFd,
     journal,
     events,

@@ -1,4 +1,4 @@
-// `npm run build` ends with this: compiles crc64.c to dist/native-bindings/crc64.node when that is older than its sources,
+// `npm run build` ends with this: compiles what is written in C to dist/native-bindings/ when that is older than its sources,
 // or cannot be loaded here. No node-gyp and nothing downloaded: N-API is the same in every Node, its headers are those
 // beside this node or of the package node-api-headers.
 import { spawnSync } from 'node:child_process';
@@ -9,9 +9,10 @@ import { fileURLToPath } from 'node:url';
 
 const require = createRequire(import.meta.url);
 const here = dirname(fileURLToPath(import.meta.url));
-const output = join(here, '../dist/native-bindings/crc64.node');
-const sources = ['crc64.c', 'crc64-core.c'].map((name) => join(here, name));
-const inputs = [...sources, join(here, 'crc64-core.h'), fileURLToPath(import.meta.url)];
+const outputs = join(here, '../dist/native-bindings');
+const ADDON = 'crc64.node';
+const libraries = { [ADDON]: ['crc64.c', 'crc64-core.c'], 'call-sequence.so': ['call-sequence.c'] };
+const inputs = [...Object.values(libraries).flat(), 'crc64-core.h', 'build-addon.mjs'];
 // Warnings are errors in the tests only: another compiler than ours may have new ones.
 const flags = [
   '-std=gnu11',
@@ -36,8 +37,12 @@ function loads(file) {
 }
 
 function isFresh() {
-  const built = statSync(output, { throwIfNoEntry: false })?.mtimeMs ?? 0;
-  return inputs.every((file) => statSync(file).mtimeMs < built) && loads(output);
+  const built = Object.keys(libraries).map(
+    (name) => statSync(join(outputs, name), { throwIfNoEntry: false })?.mtimeMs ?? 0,
+  );
+  const oldest = Math.min(...built);
+  // All are of one compiler: where the addon loads, the others do.
+  return inputs.every((name) => statSync(join(here, name)).mtimeMs < oldest) && loads(join(outputs, ADDON));
 }
 
 function headers() {
@@ -55,28 +60,30 @@ function headers() {
   );
 }
 
-/** Compiles to `file`; false when there is no such compiler. */
-function compile(compiler, file) {
+/** Compiles all to `folder`; false when there is no such compiler. */
+function compile(compiler, folder) {
   const [program, ...options] = compiler.split(/\s+/);
-  const args = [...options, ...flags, '-isystem', headers(), '-o', file, ...sources];
-  const { error, status, stderr } = spawnSync(program, args, { encoding: 'utf8' });
-  if (error?.code === 'ENOENT') return false;
-  if (error || status !== 0) fail(`${compiler} could not compile the CRC64 addon:\n${error ?? stderr}`);
+  for (const [name, sources] of Object.entries(libraries)) {
+    const files = sources.map((source) => join(here, source));
+    const args = [...options, ...flags, '-isystem', headers(), '-o', join(folder, name), ...files];
+    const { error, status, stderr } = spawnSync(program, args, { encoding: 'utf8' });
+    if (error?.code === 'ENOENT') return false;
+    if (error || status !== 0) fail(`${compiler} could not compile ${name}:\n${error ?? stderr}`);
+  }
   return true;
 }
 
 function build() {
-  mkdirSync(dirname(output), { recursive: true });
-  // Beside the output, so that putting it in place is one rename: others may be loading it, or building it as well.
-  const scratch = mkdtempSync(join(dirname(output), '.addon-'));
+  mkdirSync(outputs, { recursive: true });
+  // Beside the outputs, so that putting each in place is one rename: others may be loading it, or building it as well.
+  const scratch = mkdtempSync(join(outputs, '.addon-'));
   try {
-    const file = join(scratch, 'crc64.node');
     const compilers = process.env.CC ? [process.env.CC] : ['cc', 'gcc'];
-    if (!compilers.some((compiler) => compile(compiler, file))) {
+    if (!compilers.some((compiler) => compile(compiler, scratch))) {
       fail(`No C compiler (${compilers.join(', ')}). On Debian or Ubuntu: apt-get install gcc libc6-dev`);
     }
-    if (!loads(file)) fail('The compiled CRC64 addon cannot be loaded by this node.');
-    renameSync(file, output);
+    if (!loads(join(scratch, ADDON))) fail('The compiled CRC64 addon cannot be loaded by this node.');
+    for (const name of Object.keys(libraries)) renameSync(join(scratch, name), join(outputs, name));
   } finally {
     rmSync(scratch, { recursive: true, force: true });
   }

@@ -4,14 +4,16 @@
 import { closeSync, readSync, writeSync } from 'node:fs';
 import { setImmediate } from 'node:timers/promises';
 import { callPool, MIN_POOL_THREADS, poolThreads } from './call-pool.js';
-import { actionSignatures, LlapiAction } from './copy-action.js';
+import { CallSequence, Load, type SequencedCall } from './call-sequence.js';
+import { actionSignatures, addOpenData, LlapiAction } from './copy-action.js';
+import { CopytoolAction } from './constants.js';
 import { errnoNumber, LhsmError } from './errors.js';
-import { CallFrame, type CFunction, Memory } from './ffi.js';
+import { CallFrame, CELL, type CFunction, Memory } from './ffi.js';
 import { layouts } from './layouts.js';
 import { callError, type Libc, libc, linux } from './libc.js';
-import type { ActionList, BeginOptions, CopyAction, Copytool } from './lustre.js';
+import type { ActionList, BeginOptions, CopyAction, Copytool, Fid } from './lustre.js';
 import { formatFid } from './lustre.js';
-import { decodeActionItem, decodeActionList } from './structs.js';
+import { decodeActionItem, decodeActionList, writeFid } from './structs.js';
 
 export const copytoolSignatures = {
   ...actionSignatures,
@@ -19,6 +21,7 @@ export const copytoolSignatures = {
   llapi_hsm_copytool_unregister: { result: 'i32', args: ['ptr'] },
   llapi_hsm_copytool_get_fd: { result: 'i32', args: ['ptr'] },
   llapi_hsm_copytool_recv: { result: 'i32', args: ['ptr', 'ptr', 'ptr'] },
+  llapi_get_mdt_index_by_fid: { result: 'i32', args: ['i32', 'ptr', 'ptr'] },
   llapi_hsm_action_begin: { result: 'i32', args: ['ptr', 'ptr', 'ptr', 'i32', 'i32', 'i32'] },
 } as const;
 
@@ -227,31 +230,57 @@ class LlapiCopytool implements Copytool {
   }
 
   async begin(item: Buffer, options: BeginOptions = {}): Promise<CopyAction> {
-    const op = 'llapi_hsm_action_begin';
     const tool = this.#live();
     // C believes hai_len: bytes that are no item must not reach it.
-    const { fid } = decodeActionItem(item);
+    const { fid, action } = decodeActionItem(item);
+    const ended = (): void => {
+      this.#actions--;
+    };
     this.#actions++;
     try {
-      const handle = await callPool().run(async (frame) => {
+      return await callPool().run(async (frame) => {
+        const sequence = new CallSequence(frame);
+        const mdt =
+          options.mountFd === undefined ? undefined : this.#addMdt(frame, sequence, options.mountFd, fid);
         const cell = frame.alloc(POINTER_BYTES);
-        const rc = await frame.int(
+        const begin = sequence.add(
           this.#fn.llapi_hsm_action_begin,
-          cell,
-          tool,
-          frame.copy(item),
-          options.mdtIndex ?? -1,
-          options.openFlags ?? 0,
-          options.isError ? 1 : 0,
+          [
+            cell,
+            tool,
+            frame.copy(item),
+            mdt ? new Load(mdt.cell) : -1,
+            options.openFlags ?? 0,
+            options.isError ? 1 : 0,
+          ],
+          { after: mdt?.call },
         );
-        if (rc < 0) throw callError(op, formatFid(fid), -rc);
-        return cell.bytes.readBigUInt64LE();
+        const data = options.opensData ? addOpenData(this.#fn, sequence, new Load(cell), begin) : undefined;
+        await sequence.run();
+        for (const call of [...(mdt ? [mdt.call] : []), begin]) {
+          if (call.value < 0) throw callError(call.name, formatFid(fid), -call.value);
+        }
+        const handle = cell.bytes.readBigUInt64LE();
+        const closesLast = action === CopytoolAction.RESTORE;
+        return new LlapiAction({ fn: this.#fn, fid, handle, scratch: this.#fid, closesLast, ended }, data);
       });
-      return new LlapiAction(this.#fn, fid, handle, this.#fid, () => this.#actions--);
     } catch (error) {
-      this.#actions--;
+      ended();
       throw error;
     }
+  }
+
+  /** The data file must be on the MDT that holds the file: the end is sent to the data file's MDT. */
+  #addMdt(
+    frame: CallFrame,
+    sequence: CallSequence,
+    mountFd: number,
+    fid: Fid,
+  ): { readonly cell: Memory; readonly call: SequencedCall } {
+    const struct = frame.alloc(layouts.lu_fid.size);
+    writeFid(struct.bytes, fid);
+    const cell = frame.alloc(CELL);
+    return { cell, call: sequence.add(this.#fn.llapi_get_mdt_index_by_fid, [mountFd, struct, cell]) };
   }
 
   async unregister(take: (list: ActionList) => void = () => undefined): Promise<void> {

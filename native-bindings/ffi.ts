@@ -89,8 +89,8 @@ export class Memory {
   }
 }
 
-const CELL = 8;
-const MAX_ARGS = 9;
+export const CELL = 8;
+export const MAX_ARGS = 9;
 /** Result, argument pointers and argument values. */
 const HEAD_BYTES = CELL + MAX_ARGS * CELL * 2;
 
@@ -109,24 +109,28 @@ class Cells {
   }
 
   write(fn: CFunction, args: readonly CArg[]): void {
-    const types = fn.signature.args;
-    if (args.length !== types.length) {
-      throw new TypeError(`${fn.name} takes ${types.length} arguments, not ${args.length}`);
-    }
-    for (let i = 0; i < types.length; i++) {
-      const at = i * CELL;
-      const value = args[i];
-      const type = types[i];
-      if (type === 'i32' && typeof value === 'number') this.#values.writeInt32LE(value, at);
-      else if (type === 'u32' && typeof value === 'number') this.#values.writeUInt32LE(value, at);
-      else if (type === 'i64' && typeof value === 'bigint') this.#values.writeBigInt64LE(value, at);
-      else if (type === 'u64' && typeof value === 'bigint') this.#values.writeBigUInt64LE(value, at);
-      else if (type === 'ptr' && typeof value === 'bigint') this.#values.writeBigUInt64LE(value, at);
-      else if (type === 'ptr' && value instanceof Memory) this.#values.writeBigUInt64LE(value.address, at);
-      else if (type === 'ptr' && value === null) this.#values.writeBigUInt64LE(0n, at);
-      else throw new TypeError(`argument ${i + 1} of ${fn.name} is no ${String(type)}`);
-    }
+    checkCount(fn, args);
+    for (let i = 0; i < args.length; i++) writeArg(this.#values, i * CELL, fn, i, args[i]);
   }
+}
+
+/** Throws TypeError unless the function takes so many arguments. */
+export function checkCount(fn: CFunction, args: readonly unknown[]): void {
+  const { length } = fn.signature.args;
+  if (args.length !== length) throw new TypeError(`${fn.name} takes ${length} arguments, not ${args.length}`);
+}
+
+/** Writes argument `i` of a call to the cell at `at`. Throws TypeError for what is no such argument. */
+export function writeArg(bytes: Buffer, at: number, fn: CFunction, i: number, value: CArg | undefined): void {
+  const type = fn.signature.args[i];
+  if (type === 'i32' && typeof value === 'number') bytes.writeInt32LE(value, at);
+  else if (type === 'u32' && typeof value === 'number') bytes.writeUInt32LE(value, at);
+  else if (type === 'i64' && typeof value === 'bigint') bytes.writeBigInt64LE(value, at);
+  else if (type === 'u64' && typeof value === 'bigint') bytes.writeBigUInt64LE(value, at);
+  else if (type === 'ptr' && typeof value === 'bigint') bytes.writeBigUInt64LE(value, at);
+  else if (type === 'ptr' && value instanceof Memory) bytes.writeBigUInt64LE(value.address, at);
+  else if (type === 'ptr' && value === null) bytes.writeBigUInt64LE(0n, at);
+  else throw new TypeError(`argument ${i + 1} of ${fn.name} is no ${String(type)}`);
 }
 
 /**
@@ -139,6 +143,8 @@ export class CFunction {
   /** libffi keeps a pointer to the types: both live as long as the function. */
   readonly cif: Buffer;
   readonly types: Buffer;
+  /** Where its code is. */
+  readonly entry: bigint;
 
   constructor(
     readonly name: string,
@@ -148,6 +154,7 @@ export class CFunction {
     const { bindings, ref } = load();
     if (signature.args.length > MAX_ARGS) throw new RangeError(`${name} has too many arguments`);
     this.#cells = new Cells(Memory.allocate(HEAD_BYTES));
+    this.entry = BigInt(`0x${ref.hexAddress(pointer)}`);
     this.cif = Memory.allocate(bindings.FFI_CIF_SIZE).bytes;
     this.types = Memory.allocate(MAX_ARGS * CELL).bytes;
     signature.args.forEach((type, i) => {

@@ -1,4 +1,4 @@
-// Sizes and offsets of the C structs, under the names that lustre_user.h, lustreapi.h and glibc's bits/struct_stat.h
+// Sizes and offsets of the C structs, under the names that lustre_user.h, lustreapi.h and glibc's bits/struct_stat.h and bits/types/struct_statx.h
 // use. structs.ts reads and writes by them; test/native-bindings/struct-layout.c compares them with a compiler's.
 import { LhsmError } from './errors.js';
 
@@ -46,6 +46,20 @@ export const layouts = {
     fields: { hr_action: 0, hr_archive_id: 4, hr_flags: 8, hr_itemcount: 16, hr_data_len: 20 },
   },
   hsm_user_item: { size: 32, fields: { hui_fid: 0, hui_extent: 16 } },
+  statx: {
+    size: 256,
+    fields: {
+      stx_nlink: 16,
+      stx_uid: 20,
+      stx_gid: 24,
+      stx_mode: 28,
+      stx_size: 40,
+      stx_blocks: 48,
+      stx_atime: 64,
+      stx_ctime: 96,
+      stx_mtime: 112,
+    },
+  },
   ll_futimes_3: {
     size: 48,
     fields: {

@@ -2,12 +2,13 @@
 // descriptors, sd_notify. liblustreapi.ts calls it; the daemon's top level takes loadHost() from it.
 import { constants } from 'node:os';
 import { callPool } from './call-pool.js';
+import { CallSequence, type Load, type SequencedCall } from './call-sequence.js';
 import { errnoName, errnoNumber, LhsmError } from './errors.js';
 import { CallFrame, type CArg, type CFunction, loadLibrary, Memory, memoryAt } from './ffi.js';
 import type { HostOs } from './host.js';
-import type { FileTimes } from './lustre.js';
+import type { FileAttributes, FileLook, FileTimes, XattrChange, XattrChanges } from './lustre.js';
 import { layouts } from './layouts.js';
-import { writeFileTimes } from './structs.js';
+import { readStatx, writeFileTimes } from './structs.js';
 
 const signatures = {
   __errno_location: { result: 'ptr', args: [] },
@@ -18,6 +19,7 @@ const signatures = {
   lsetxattr: { result: 'i32', args: ['ptr', 'ptr', 'ptr', 'u64', 'i32'] },
   utimensat: { result: 'i32', args: ['i32', 'ptr', 'ptr', 'i32'] },
   fremovexattr: { result: 'i32', args: ['i32', 'ptr'] },
+  statx: { result: 'i32', args: ['i32', 'ptr', 'i32', 'u32', 'ptr'] },
   ioctl: { result: 'i32', args: ['i32', 'u64', 'ptr'] },
   lseek: { result: 'i64', args: ['i32', 'i64', 'i32'] },
   flock: { result: 'i32', args: ['i32', 'i32'] },
@@ -41,6 +43,8 @@ export const linux = {
   POLLIN: 1,
   POLLHUP: 0x10,
   POLLFD_BYTES: 8,
+  AT_EMPTY_PATH: 0x1000,
+  STATX_BASIC_STATS: 0x7ff,
   SEEK_DATA: 3,
   SEEK_HOLE: 4,
   AF_UNIX: 1,
@@ -59,11 +63,10 @@ export const linux = {
 
 /** Attributes up to this size take one call. */
 const XATTR_GUESS_BYTES = 256;
-/** A failed call is repeated on the main thread, for its errno, only if it failed faster than this. */
-const REPEATABLE_MS = 250;
-const ERANGE_TRIES = 5;
+/** No attribute is larger (XATTR_SIZE_MAX of linux/limits.h). */
+const XATTR_MAX_BYTES = 65_536;
 
-const { EAGAIN, EINTR, EIO, ENODATA, ENXIO, ERANGE } = constants.errno;
+const { EAGAIN, EINTR, ENODATA, ENXIO, ERANGE } = constants.errno;
 
 /** Errors after which the same call may succeed with nothing mended. */
 const retryable = new Set(['EAGAIN', 'EINTR', 'EBUSY', 'ETIMEDOUT', 'ENOTCONN', 'ENOMEM'].map(errnoNumber));
@@ -140,13 +143,12 @@ export class Libc {
       set.bytes.writeInt32LE(fd, i * linux.POLLFD_BYTES);
       set.bytes.writeInt16LE(linux.POLLIN, i * linux.POLLFD_BYTES + 4);
     });
-    const count = BigInt(fds.length);
-    const { errno } = await this.#asked(frame, this.#fn.poll, [set, count, -1], [set, count, 0]);
+    const { errno } = await waited(frame, this.#fn.poll, [set, BigInt(fds.length), -1]);
     if (errno !== 0 && errno !== EINTR) throw callError('poll', `descriptors ${fds.join(', ')}`, errno);
     return fds.map((_, i) => set.bytes.readInt16LE(i * linux.POLLFD_BYTES + 6));
   }
 
-  /** undefined when the attribute is not there. */
+  /** As Lustre.getXattr. */
   getXattr(fd: number, name: string): Promise<Buffer | undefined> {
     return this.#readXattr(this.#fn.fgetxattr, fd, name);
   }
@@ -156,26 +158,138 @@ export class Libc {
     return this.#readXattr(this.#fn.lgetxattr, path, name);
   }
 
-  #readXattr(fn: CFunction, file: number | string | Buffer, name: string): Promise<Buffer | undefined> {
-    const failed = (errno: number, hint?: string): LhsmError =>
-      callError(fn.name, `${name} of ${fileName(file)}`, errno, hint);
-    return callPool().run(async (frame) => {
-      const from = typeof file === 'number' ? file : frame.cstring(file);
-      const cname = frame.cstring(name);
-      let size = XATTR_GUESS_BYTES;
-      for (let tries = 0; tries < ERANGE_TRIES; tries++) {
-        const value = frame.alloc(size);
-        const got = await this.#asked(frame, fn, [from, cname, value, BigInt(size)]);
-        if (got.errno === 0) return Buffer.from(value.bytes.subarray(0, Number(got.value)));
-        if (got.errno === ENODATA) return undefined;
-        if (got.errno !== ERANGE) throw failed(got.errno);
-        const probe = await this.#asked(frame, fn, [from, cname, null, 0n]);
-        if (probe.errno === ENODATA) return undefined;
-        if (probe.errno !== 0) throw failed(probe.errno);
-        size = Math.max(Number(probe.value), XATTR_GUESS_BYTES);
-      }
-      throw failed(EAGAIN, 'The attribute grew with every look at it.');
+  async #readXattr(fn: CFunction, file: number | string | Buffer, name: string): Promise<Buffer | undefined> {
+    const xattrs = await withRoom((room) =>
+      callPool().run(async (frame) => {
+        const sequence = new CallSequence(frame);
+        const from = typeof file === 'number' ? file : frame.cstring(file);
+        const read = this.#addXattrs(frame, sequence, { fn, file: from }, [name], room);
+        await sequence.run();
+        return read(fileName(file));
+      }),
+    );
+    return xattrs[0];
+  }
+
+  /** As Lustre.look. */
+  look(fd: number, names: readonly string[]): Promise<FileLook> {
+    return withRoom((room) =>
+      callPool().run(async (frame) => {
+        const sequence = new CallSequence(frame);
+        const read = this.addLook(frame, sequence, fd, names, room);
+        await sequence.run();
+        return read(`descriptor ${fd}`);
+      }),
+    );
+  }
+
+  /** Adds statx and fgetxattr to a sequence; the result reads what they gave, once it has run. */
+  addLook(
+    frame: CallFrame,
+    sequence: CallSequence,
+    fd: number | Load,
+    names: readonly string[],
+    room: number,
+    after?: SequencedCall,
+  ): (subject: string) => FileLook | undefined {
+    const attributes = this.addStat(frame, sequence, fd, after);
+    const from = { fn: this.#fn.fgetxattr, file: fd };
+    const xattrs = this.#addXattrs(frame, sequence, from, names, room, after);
+    return (subject) => {
+      const read = { attributes: attributes(subject), xattrs: xattrs(subject) };
+      return read.xattrs && { attributes: read.attributes, xattrs: read.xattrs };
+    };
+  }
+
+  /** Adds statx to a sequence, as addLook. */
+  addStat(
+    frame: CallFrame,
+    sequence: CallSequence,
+    fd: number | Load,
+    after?: SequencedCall,
+  ): (subject: string) => FileAttributes {
+    const struct = frame.alloc(layouts.statx.size);
+    const call = sequence.add(
+      this.#fn.statx,
+      [fd, frame.cstring(''), linux.AT_EMPTY_PATH, linux.STATX_BASIC_STATS, struct],
+      { after },
+    );
+    return (subject) => {
+      if (call.value < 0) throw callError('statx', subject, call.errno);
+      return readStatx(struct.bytes);
+    };
+  }
+
+  /** Adds close to a sequence. */
+  addClose(sequence: CallSequence, fd: number | Load, after?: SequencedCall): SequencedCall {
+    return sequence.add(this.#fn.close, [fd], { after });
+  }
+
+  /** Adds to a sequence that a descriptor is kept from children. */
+  addCloseOnExec(sequence: CallSequence, fd: number | Load, after?: SequencedCall): SequencedCall {
+    return sequence.add(this.#fn.fcntl, [fd, linux.F_SETFD, linux.FD_CLOEXEC], { after });
+  }
+
+  /** The result is undefined when the room was too small. */
+  #addXattrs(
+    frame: CallFrame,
+    sequence: CallSequence,
+    from: { readonly fn: CFunction; readonly file: number | Load | Memory },
+    names: readonly string[],
+    room: number,
+    after?: SequencedCall,
+  ): (subject: string) => (Buffer | undefined)[] | undefined {
+    const calls = names.map((name) => {
+      const value = frame.alloc(room);
+      const args = [from.file, frame.cstring(name), value, BigInt(room)];
+      return { name, value, call: sequence.add(from.fn, args, { after }) };
     });
+    return (subject) => {
+      if (calls.some(({ call }) => call.errno === ERANGE)) return undefined;
+      return calls.map(({ name, value, call }) => {
+        if (call.errno === ENODATA) return undefined;
+        if (call.value < 0) throw callError(call.name, `${name} of ${subject}`, call.errno);
+        return Buffer.from(value.bytes.subarray(0, call.value));
+      });
+    };
+  }
+
+  /** As Lustre.changeXattrs. */
+  changeXattrs(fd: number, changes: readonly XattrChange[]): Promise<XattrChanges> {
+    const subject = `descriptor ${fd}`;
+    return callPool().run(async (frame) => {
+      const sequence = new CallSequence(frame);
+      const before = this.addStat(frame, sequence, fd);
+      let after: SequencedCall | undefined;
+      const calls = changes.map((change) => {
+        after = this.#addChange(frame, sequence, fd, change, after);
+        return after;
+      });
+      const afterwards = this.addStat(frame, sequence, fd);
+      await sequence.run();
+      const failed = calls.findIndex(({ value }) => value < 0);
+      const [call, change] = [calls[failed], changes[failed]];
+      return {
+        before: before(subject),
+        after: afterwards(subject),
+        made: call ? failed : changes.length,
+        failure: call && callError(call.name, `${change?.name ?? ''} of ${subject}`, call.errno),
+      };
+    });
+  }
+
+  #addChange(
+    frame: CallFrame,
+    sequence: CallSequence,
+    fd: number,
+    { name, value }: XattrChange,
+    after?: SequencedCall,
+  ): SequencedCall {
+    if (value) {
+      const args = [fd, frame.cstring(name), frame.copy(value), BigInt(value.length), 0];
+      return sequence.add(this.#fn.fsetxattr, args, { after });
+    }
+    return sequence.add(this.#fn.fremovexattr, [fd, frame.cstring(name)], { after, tolerated: ENODATA });
   }
 
   setXattr(fd: number, name: string, value: Buffer): Promise<void> {
@@ -196,7 +310,7 @@ export class Libc {
     await callPool().run(async (frame) => {
       const to = typeof file === 'number' ? file : frame.cstring(file);
       const args = [to, frame.cstring(name), frame.copy(value), BigInt(value.length), 0];
-      const { errno } = await this.#asked(frame, fn, args);
+      const { errno } = await waited(frame, fn, args);
       if (errno !== 0) throw callError(fn.name, `${name} of ${fileName(file)}`, errno);
     });
   }
@@ -210,7 +324,7 @@ export class Libc {
       times.bytes.writeBigInt64LE((mtimeNs - ns) / NS_PER_SECOND, linux.TIMESPEC_BYTES);
       times.bytes.writeBigInt64LE(ns, linux.TIMESPEC_BYTES + 8);
       const args = [linux.AT_FDCWD, frame.cstring(path), times, linux.AT_SYMLINK_NOFOLLOW];
-      const { errno } = await this.#asked(frame, this.#fn.utimensat, args);
+      const { errno } = await waited(frame, this.#fn.utimensat, args);
       if (errno !== 0) throw callError('utimensat', fileName(path), errno);
     });
   }
@@ -218,7 +332,7 @@ export class Libc {
   /** An attribute that is not there is ENODATA. */
   async removeXattr(fd: number, name: string): Promise<void> {
     await callPool().run(async (frame) => {
-      const { errno } = await this.#asked(frame, this.#fn.fremovexattr, [fd, frame.cstring(name)]);
+      const { errno } = await waited(frame, this.#fn.fremovexattr, [fd, frame.cstring(name)]);
       if (errno !== 0) throw callError('fremovexattr', `${name} of descriptor ${fd}`, errno);
     });
   }
@@ -228,7 +342,7 @@ export class Libc {
     await callPool().run(async (frame) => {
       const struct = frame.alloc(layouts.ll_futimes_3.size);
       writeFileTimes(struct.bytes, times);
-      const { errno } = await this.#asked(frame, this.#fn.ioctl, [fd, linux.LL_IOC_FUTIMES_3, struct]);
+      const { errno } = await waited(frame, this.#fn.ioctl, [fd, linux.LL_IOC_FUTIMES_3, struct]);
       if (errno !== 0) throw callError('ioctl LL_IOC_FUTIMES_3', `descriptor ${fd}`, errno);
     });
   }
@@ -236,12 +350,7 @@ export class Libc {
   /** As HostOs.nextData. */
   async nextData(fd: number, offset: bigint): Promise<bigint | undefined> {
     return callPool().run(async (frame) => {
-      const data = await frame.long(this.#fn.lseek, fd, offset, linux.SEEK_DATA);
-      if (data >= 0n) return data;
-      // At the end of a sparse file ENXIO is no error, and asking for errno on the main thread would ask the
-      // OSTs there. Where SEEK_HOLE finds something, SEEK_DATA can only have failed because no data is left.
-      if ((await frame.long(this.#fn.lseek, fd, offset, linux.SEEK_HOLE)) >= 0n) return undefined;
-      const { value, errno } = this.#now(this.#fn.lseek, [fd, offset, linux.SEEK_DATA]);
+      const { value, errno } = await waited(frame, this.#fn.lseek, [fd, offset, linux.SEEK_DATA]);
       if (errno === ENXIO) return undefined;
       if (errno !== 0) throw callError('lseek SEEK_DATA', `descriptor ${fd}`, errno);
       return value;
@@ -251,7 +360,7 @@ export class Libc {
   /** As HostOs.nextHole. */
   async nextHole(fd: number, offset: bigint): Promise<bigint> {
     return callPool().run(async (frame) => {
-      const { value, errno } = await this.#asked(frame, this.#fn.lseek, [fd, offset, linux.SEEK_HOLE]);
+      const { value, errno } = await waited(frame, this.#fn.lseek, [fd, offset, linux.SEEK_HOLE]);
       if (errno !== 0) throw callError('lseek SEEK_HOLE', `descriptor ${fd}`, errno);
       return value;
     });
@@ -302,30 +411,28 @@ export class Libc {
     return { value, errno: value < 0n ? this.#errno.readInt32LE(0) : 0 };
   }
 
-  /**
-   * Calls on libuv's pool. errno belongs to the pool's thread and cannot be had afterwards, so a call that
-   * failed is made once more on this thread, where errno can be read. All these calls may be repeated; the second
-   * one of a failed attribute call is answered from the client's cache (llite keeps the absence of
-   * attributes, too) or from the descriptor alone. Should it succeed, then that is the result.
-   */
-  async #asked(
-    frame: CallFrame,
-    fn: CFunction,
-    args: readonly CArg[],
-    again = args,
-  ): Promise<{ value: bigint; errno: number }> {
-    const begunMs = performance.now();
-    const value =
-      fn.signature.result === 'i64' ? await frame.long(fn, ...args) : BigInt(await frame.int(fn, ...args));
-    if (value >= 0n) return { value, errno: 0 };
-    // What took long to fail would hold the event loop as long: better no errno than no heartbeat.
-    if (again === args && performance.now() - begunMs > REPEATABLE_MS) return { value, errno: EIO };
-    return this.#now(fn, again);
-  }
-
   #failure(op: string, subject: string): LhsmError {
     return callError(op, subject, this.#errno.readInt32LE(0));
   }
+}
+
+/** One call on libuv's pool, with its errno. */
+async function waited(
+  frame: CallFrame,
+  fn: CFunction,
+  args: readonly CArg[],
+): Promise<{ value: bigint; errno: number }> {
+  const sequence = new CallSequence(frame);
+  const call = sequence.add(fn, args);
+  await sequence.run();
+  return { value: call.long, errno: call.errno };
+}
+
+/** Looks with the room that most attributes need, and if one has more, once more with room for any. */
+export async function withRoom<T>(look: (room: number) => Promise<T | undefined>): Promise<T> {
+  const found = (await look(XATTR_GUESS_BYTES)) ?? (await look(XATTR_MAX_BYTES));
+  if (found === undefined) throw callError('fgetxattr', 'an attribute', ERANGE);
+  return found;
 }
 
 let shared: Libc | undefined;

@@ -2,15 +2,19 @@
 // The daemon's top level calls loadLustre. Facts: lustreapi.h. Every function returns 0 (or a descriptor)
 // or a negative errno; errno itself is not looked at.
 import { callPool } from './call-pool.js';
+import { CallSequence } from './call-sequence.js';
 import { copytoolSignatures, registerCopytool } from './copytool.js';
+import { HsmStateFlag } from './constants.js';
 import { LhsmError } from './errors.js';
 import { type CallFrame, type CArg, CFunction, loadLibrary, Memory } from './ffi.js';
 import { layouts, statArch, statLayouts } from './layouts.js';
-import { callError, libc, linux } from './libc.js';
+import { callError, libc, linux, withRoom } from './libc.js';
 import type {
   Copytool,
   CurrentAction,
+  DataState,
   Fid,
+  FileLook,
   FileTimes,
   HsmRequest,
   HsmState,
@@ -18,6 +22,8 @@ import type {
   ImportAttributes,
   Lustre,
   Striping,
+  XattrChange,
+  XattrChanges,
 } from './lustre.js';
 import { formatFid } from './lustre.js';
 import { encodeRequest, readCurrentAction, readFid, readHsmState, writeFid, writeStat } from './structs.js';
@@ -39,7 +45,6 @@ const signatures = {
   llapi_path2fid: { result: 'i32', args: ['ptr', 'ptr'] },
   llapi_fd2fid: { result: 'i32', args: ['i32', 'ptr'] },
   llapi_open_by_fid: { result: 'i32', args: ['ptr', 'ptr', 'i32'] },
-  llapi_get_mdt_index_by_fid: { result: 'i32', args: ['i32', 'ptr', 'ptr'] },
   llapi_get_data_version: { result: 'i32', args: ['i32', 'ptr', 'u64'] },
   llapi_search_fsname: { result: 'i32', args: ['ptr', 'ptr'] },
   llapi_msg_set_level: { result: 'void', args: ['i32'] },
@@ -231,17 +236,6 @@ class Liblustreapi implements Lustre {
     });
   }
 
-  mdtIndex(fd: number, fid: Fid): Promise<number> {
-    const fn = this.#fn.llapi_get_mdt_index_by_fid;
-    return callPool().run(async (frame) => {
-      const struct = frame.alloc(layouts.lu_fid.size);
-      writeFid(struct.bytes, fid);
-      const index = frame.alloc(INT_BYTES);
-      check(fn.name, formatFid(fid), await frame.int(fn, fd, struct, index));
-      return index.bytes.readInt32LE();
-    });
-  }
-
   dataVersion(fd: number, flags: bigint): Promise<bigint> {
     const fn = this.#fn.llapi_get_data_version;
     return callPool().run(async (frame) => {
@@ -249,6 +243,52 @@ class Liblustreapi implements Lustre {
       check(fn.name, subjectOf(fd), await frame.int(fn, fd, version, flags));
       return version.bytes.readBigUInt64LE();
     });
+  }
+
+  dataState(fd: number, flags: bigint): Promise<DataState> {
+    const { llapi_hsm_state_get_fd: getState, llapi_get_data_version: getVersion } = this.#fn;
+    const subject = subjectOf(fd);
+    return callPool().run(async (frame) => {
+      const sequence = new CallSequence(frame);
+      const state = frame.alloc(layouts.hsm_user_state.size);
+      const version = frame.alloc(8);
+      const stateCall = sequence.add(getState, [fd, state]);
+      const versionCall = sequence.add(getVersion, [fd, version, flags], { after: stateCall });
+      const attributes = libc().addStat(frame, sequence, fd);
+      await sequence.run();
+      check(getState.name, subject, stateCall.value);
+      const { states } = readHsmState(state.bytes);
+      const isReleased = (states & HsmStateFlag.RELEASED) !== 0;
+      if (!isReleased) check(getVersion.name, subject, versionCall.value);
+      const dataVersion = isReleased ? 0n : version.bytes.readBigUInt64LE();
+      return { states, dataVersion, attributes: attributes(subject) };
+    });
+  }
+
+  look(fd: number, xattrs: readonly string[]): Promise<FileLook> {
+    return libc().look(fd, xattrs);
+  }
+
+  lookByFid(mount: string, fid: Fid, flags: number, xattrs: readonly string[]): Promise<FileLook> {
+    const fn = this.#fn.llapi_open_by_fid;
+    const subject = `${formatFid(fid)} on ${mount}`;
+    return withRoom((room) =>
+      callPool().run(async (frame) => {
+        const struct = frame.alloc(layouts.lu_fid.size);
+        writeFid(struct.bytes, fid);
+        const sequence = new CallSequence(frame);
+        const open = sequence.add(fn, [frame.cstring(mount), struct, flags | linux.O_CLOEXEC]);
+        const look = libc().addLook(frame, sequence, open.asArgument, xattrs, room, open);
+        libc().addClose(sequence, open.asArgument, open);
+        await sequence.run();
+        check(fn.name, subject, open.value);
+        return look(subject);
+      }),
+    );
+  }
+
+  changeXattrs(fd: number, changes: readonly XattrChange[]): Promise<XattrChanges> {
+    return libc().changeXattrs(fd, changes);
   }
 
   getXattr(fd: number, name: string): Promise<Buffer | undefined> {

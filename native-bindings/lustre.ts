@@ -1,5 +1,6 @@
 // All that the daemon knows of the file system: promises, bigint, Fid. liblustreapi.ts implements it;
 // nothing above this file sees a C pointer.
+import type { LhsmError } from './errors.js';
 
 /** A Lustre file identifier (struct lu_fid): `seq` is 64 bits, `oid` and `ver` 32. */
 export interface Fid {
@@ -43,24 +44,29 @@ export interface ActionList {
 }
 
 export interface BeginOptions {
-  /** Restore only: the MDT that holds the file, -1 for any. */
-  readonly mdtIndex?: number;
+  /** Restore only: begin on the MDT that holds the file, which this descriptor of the mount tells; left out, on any. */
+  readonly mountFd?: number;
   /** Restore only: 0, or O_LOV_DELAY_CREATE to set the layout oneself. */
   readonly openFlags?: number;
   /** Opens nothing: the handle exists only so that `end` can report an error. */
   readonly isError?: boolean;
+  /** Opens the data in the same go, for `openData` to give. */
+  readonly opensData?: boolean;
 }
 
 /** An action that has begun (struct hsm_copyaction_private). `end` must be called exactly once. */
 export interface CopyAction {
   /** The FID that holds the data: on restore the volatile file's, else the file's own. */
   dataFid(): Fid;
-  /** A new descriptor of the data; the caller closes it (on restore only after `end`). */
-  openData(): number;
+  /** A descriptor of the data, the same each time; `end` closes it. */
+  openData(): Promise<number>;
   /** Reports the bytes of `extent` as moved since the last call; length 0 is a plain sign of life. */
   progress(extent: Extent, totalBytes: bigint, flags?: number): Promise<void>;
-  /** Ends the action with a positive errno or 0, and frees the handle whatever comes of it. */
-  end(extent: Extent, flags: number, errno: number): Promise<void>;
+  /**
+   * Ends the action with a positive errno or 0, frees the handle and closes the data, whatever comes of it: on restore behind
+   * the end, otherwise before it. Resolves with what was wrong with the closing, which is no failure of the end.
+   */
+  end(extent: Extent, flags: number, errno: number): Promise<LhsmError | undefined>;
 }
 
 /** A registration as a copytool (struct hsm_copytool_private). */
@@ -130,6 +136,49 @@ export interface HsmRequest {
   readonly data?: Buffer;
 }
 
+/** Attributes of a file, under the names of Node's BigIntStats. Times are nanoseconds since 1970. */
+export interface FileAttributes {
+  readonly mode: bigint;
+  readonly nlink: bigint;
+  readonly uid: bigint;
+  readonly gid: bigint;
+  readonly size: bigint;
+  readonly blocks: bigint;
+  readonly atimeNs: bigint;
+  readonly mtimeNs: bigint;
+  readonly ctimeNs: bigint;
+}
+
+/** Attributes and extended attributes, undefined for each that is not there, in the order asked for. */
+export interface FileLook {
+  readonly attributes: FileAttributes;
+  readonly xattrs: readonly (Buffer | undefined)[];
+}
+
+/** What tells whether a file's content is there and has changed. */
+export interface DataState {
+  /** HsmStateFlag bits, as HsmState has them. */
+  readonly states: number;
+  /** 0 for a released file: it has no data. */
+  readonly dataVersion: bigint;
+  readonly attributes: FileAttributes;
+}
+
+/** An extended attribute to set, or, without a value, to remove if it is there. */
+export interface XattrChange {
+  readonly name: string;
+  readonly value: Buffer | undefined;
+}
+
+/** What became of changes: made in their order until one failed. */
+export interface XattrChanges {
+  readonly before: FileAttributes;
+  readonly after: FileAttributes;
+  readonly made: number;
+  /** Why the next was not made; undefined when all were. */
+  readonly failure: LhsmError | undefined;
+}
+
 /** Times of a file in nanoseconds since 1970. */
 export interface FileTimes {
   readonly atimeNs: bigint;
@@ -168,11 +217,18 @@ export interface Lustre {
   fdToFid(fd: number): Promise<Fid>;
   /** The caller closes the descriptor. Opening restores nothing. */
   openByFid(mount: string, fid: Fid, flags: number): Promise<number>;
-  /** `fd` is any descriptor on the mount. */
-  mdtIndex(fd: number, fid: Fid): Promise<number>;
   /** `flags`: DataVersionFlag bits. */
   dataVersion(fd: number, flags: bigint): Promise<bigint>;
 
+  /** State, then data version (`flags` as for dataVersion), then attributes, in one go. */
+  dataState(fd: number, flags: bigint): Promise<DataState>;
+
+  /** Attributes and these extended attributes, in one go. */
+  look(fd: number, xattrs: readonly string[]): Promise<FileLook>;
+  /** The same of a FID; `flags` as for openByFid. */
+  lookByFid(mount: string, fid: Fid, flags: number, xattrs: readonly string[]): Promise<FileLook>;
+  /** Changes extended attributes and looks at the attributes before and after, in one go. */
+  changeXattrs(fd: number, changes: readonly XattrChange[]): Promise<XattrChanges>;
   /** undefined when the attribute is not there. */
   getXattr(fd: number, name: string): Promise<Buffer | undefined>;
   setXattr(fd: number, name: string, value: Buffer): Promise<void>;

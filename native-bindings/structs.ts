@@ -1,5 +1,5 @@
 // Pure Buffer ↔ object codecs for the C structs of lustre_user.h and lustreapi.h that the binding uses,
-// and struct stat, by the tables of layouts.ts. No FFI here. liblustreapi.ts, copytool.ts and libc.ts call it.
+// struct stat and struct statx, by the tables of layouts.ts. No FFI here. liblustreapi.ts, copytool.ts and libc.ts call it.
 // All integers are little endian (x86-64 and aarch64).
 import { WHOLE_FILE } from './constants.js';
 import { LhsmError } from './errors.js';
@@ -10,6 +10,7 @@ import type {
   CurrentAction,
   Extent,
   Fid,
+  FileAttributes,
   FileTimes,
   HsmRequest,
   HsmState,
@@ -300,5 +301,23 @@ export function readStat(buffer: Buffer, arch: StatArch): ImportAttributes {
     sizeBytes: buffer.readBigInt64LE(field.st_size),
     atimeNs: readTime(buffer, field.st_atim, field.st_atim + 8),
     mtimeNs: readTime(buffer, field.st_mtim, field.st_mtim + 8),
+  };
+}
+
+/** struct statx: what STATX_BASIC_STATS asks for. */
+export function readStatx(buffer: Buffer): FileAttributes {
+  const field = layouts.statx.fields;
+  const time = (at: number): bigint =>
+    buffer.readBigInt64LE(at) * NS_PER_SECOND + BigInt(buffer.readUInt32LE(at + 8));
+  return {
+    mode: BigInt(buffer.readUInt16LE(field.stx_mode)),
+    nlink: BigInt(buffer.readUInt32LE(field.stx_nlink)),
+    uid: BigInt(buffer.readUInt32LE(field.stx_uid)),
+    gid: BigInt(buffer.readUInt32LE(field.stx_gid)),
+    size: buffer.readBigUInt64LE(field.stx_size),
+    blocks: buffer.readBigUInt64LE(field.stx_blocks),
+    atimeNs: time(field.stx_atime),
+    mtimeNs: time(field.stx_mtime),
+    ctimeNs: time(field.stx_ctime),
   };
 }

@@ -1,17 +1,10 @@
 // The life of one action: begin → mover with progress → exactly one end. receiver.ts makes actions, the
 // scheduler runs them, heart.ts beats them; all errors end here, as an errno for the MDT and one log line.
-import { close } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { actionName, CopytoolAction, ProgressFlag, RequestFlag } from '../../native-bindings/constants.js';
 import { describeError, errnoFor, errnoName, hasCode, LhsmError } from '../../native-bindings/errors.js';
-import {
-  formatFid,
-  type ActionItem,
-  type CopyAction,
-  type Copytool,
-  type Lustre,
-} from '../../native-bindings/lustre.js';
+import { formatFid, type ActionItem, type CopyAction, type Copytool } from '../../native-bindings/lustre.js';
 import type { ArchiveContainer } from '../blobs/archive-container.js';
 import type { ActionKind, ActionResult, AgentEmitter, Lane } from '../events.js';
 import type { Mover, MoverOutcome, MoverTools } from '../movers/mover.js';
@@ -34,7 +27,6 @@ export interface ReceivedAction {
 /** What actions share. `copytool` is asked for anew: registering anew changes it. */
 export interface ActionTools {
   readonly copytool: () => Copytool;
-  readonly lustre: Lustre;
   /** A descriptor of the mount point. */
   readonly mountFd: number;
   readonly journal: Journal;
@@ -126,7 +118,6 @@ export class Action implements Task {
   #quietAboutProgress = false;
   #blob: string | undefined;
   #sizeBytes: bigint | undefined;
-  #closeAfterEnd = -1;
 
   constructor(received: ReceivedAction, tools: ActionTools) {
     this.#received = received;
@@ -186,7 +177,8 @@ export class Action implements Task {
     const never = this.kind === 'unknown' || this.#received.recovered?.progressed === true;
     if (this.#over || this.#beginning || never) return;
     // A failure may pass: the action begins again when its turn comes.
-    await this.#begin().catch(() => {
+    // The data is opened when the turn has come: a long queue would hold as many descriptors.
+    await this.#begin(false).catch(() => {
       this.#beginning = undefined;
     });
   }
@@ -273,13 +265,13 @@ export class Action implements Task {
         },
       );
     }
-    await this.#begin();
+    await this.#begin(kind !== 'remove');
     const handle = this.#handle;
     if (!handle) throw new TypeError('begin returned without a handle');
     const { signal } = this.#abort;
     if (kind === 'remove') await this.#stillWanted(handle);
     signal.throwIfAborted();
-    const fd = kind === 'remove' ? -1 : handle.openData();
+    const fd = kind === 'remove' ? -1 : await this.#shared(() => handle.openData());
     let leave: (() => void) | undefined;
     try {
       return await this.#tools.movers[kind](
@@ -304,9 +296,6 @@ export class Action implements Task {
       );
     } finally {
       leave?.();
-      // A restore's descriptor outlives the end (lustre-hsm rules); it is closed there.
-      if (kind === 'restore') this.#closeAfterEnd = fd;
-      else if (fd >= 0) await closeFd(fd);
     }
   }
 
@@ -324,12 +313,11 @@ export class Action implements Task {
     }
   }
 
-  #begin(): Promise<void> {
+  #begin(opensData: boolean): Promise<void> {
     this.#beginning ??= (async () => {
-      const { lustre, mountFd, copytool } = this.#tools;
-      // The data file must be on the MDT that holds the file: the end is sent to the data file's MDT.
-      const mdtIndex = this.kind === 'restore' ? await lustre.mdtIndex(mountFd, this.item.fid) : -1;
-      const handle = await this.#shared(() => copytool().begin(withDataFid(this.item), { mdtIndex }));
+      const { mountFd, copytool } = this.#tools;
+      const options = this.kind === 'restore' ? { opensData, mountFd } : { opensData };
+      const handle = await this.#shared(() => copytool().begin(withDataFid(this.item), options));
       this.#begunAtMs = performance.now();
       this.#lastSentAtMs = this.#begunAtMs;
       this.#handle = handle;
@@ -377,14 +365,6 @@ export class Action implements Task {
       hasCode(end.error, 'ENOENT') &&
       (error === undefined || hasCode(error, 'ENOENT') || resultOf(error) === 'canceled');
     const failure = unknown ? STOP_REASONS.forgotten(error ?? end.error) : (error ?? end.error);
-    if (this.#closeAfterEnd >= 0) {
-      await closeFd(this.#closeAfterEnd).catch((closeError: unknown) => {
-        this.#tools.log.warn(
-          { ...this.#subject(), err: closeError },
-          'closing the data file did not go well',
-        );
-      });
-    }
     // What the MDT has not answered for stays in the journal: the next process clears it.
     if (end.answered) this.#noteEnd();
     this.#report(failure, outcome);
@@ -411,7 +391,13 @@ export class Action implements Task {
     if (this.#handle) {
       const handle = this.#handle;
       try {
-        await this.#shared(() => handle.end(extent, flags, errno));
+        const badClose = await this.#shared(() => handle.end(extent, flags, errno));
+        if (badClose) {
+          this.#tools.log.warn(
+            { ...this.#subject(), err: badClose },
+            'closing the data file did not go well',
+          );
+        }
         return { answered: true };
       } catch (error) {
         // The file was written meanwhile: the coordinator has recorded that.
@@ -529,13 +515,4 @@ function resultOf(error: unknown): ActionResult {
   if (error === undefined) return 'succeeded';
   if (hasCode(error, 'CANCELED') || hasCode(error, 'ECANCELED')) return 'canceled';
   return error instanceof LhsmError && error.retryable ? 'retry' : 'failed';
-}
-
-function closeFd(fd: number): Promise<void> {
-  return new Promise((resolve, reject) => {
-    close(fd, (error) => {
-      if (error) reject(error);
-      else resolve();
-    });
-  });
 }

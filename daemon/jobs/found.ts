@@ -4,7 +4,7 @@ import { HsmStateFlag } from '../../native-bindings/constants.js';
 import { hasCode } from '../../native-bindings/errors.js';
 import type { BlobReference } from '../blobs/names.js';
 import { sameEtag } from '../movers/collision.js';
-import { recall } from '../movers/file-record.js';
+import { MEMORY_XATTRS, recall } from '../movers/file-record.js';
 import type { Directory } from './directories.js';
 import type { Item } from './item-tools.js';
 
@@ -50,7 +50,8 @@ async function lookAtFile(
   const fd = await item.calls.openToLook(path);
   try {
     const { states } = await item.lustre((fs) => fs.hsmStateFd(fd));
-    const { value, name, elsewhere, pin } = await item.lustre((fs) => recall(fs, fd, container));
+    const { xattrs } = await item.lustre((fs) => fs.look(fd, MEMORY_XATTRS));
+    const { value, name, elsewhere, pin } = recall(xattrs, container);
     const blob = name === undefined ? elsewhere : { container: container.container, name };
     return { states, blob, remembers: value !== undefined || pin !== undefined, pin };
   } finally {

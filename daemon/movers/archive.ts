@@ -1,14 +1,13 @@
 // Archives one file: content and attributes into its blob, the blob's name and version into the file.
 // hsm/action.ts calls it between begin and end. The rules are in docs/decisions/movers.md.
-import type { BigIntStats } from 'node:fs';
 import { DataVersionFlag, HsmStateFlag } from '../../native-bindings/constants.js';
 import { LhsmError, describeError, errnoNumber, hasCode } from '../../native-bindings/errors.js';
-import { formatFid } from '../../native-bindings/lustre.js';
+import { formatFid, type FileAttributes } from '../../native-bindings/lustre.js';
 import { metadataOf } from '../blobs/attributes.js';
 import { alternativeName, pathOfBlobName } from '../blobs/names.js';
 import { bareEtag, PREVIOUS_METADATA } from './collision.js';
-import { directoryAt, notARegularFile, saysGone, statDescriptor } from './descriptors.js';
-import { FileRecord, recall, type Memory } from './file-record.js';
+import { directoryAt, isRegular, notARegularFile, saysGone } from './descriptors.js';
+import { FileRecord, MEMORY_XATTRS, recall, type Memory } from './file-record.js';
 import { nameToArchive } from './file-names.js';
 import { FILE_SYSTEM_METADATA, fileSystemId } from './file-system-id.js';
 import { parentStubs } from './parent-stubs.js';
@@ -32,7 +31,7 @@ const MAX_TRIES = 4;
 
 /** The file as it was when its archive began. */
 interface Source {
-  readonly stat: BigIntStats;
+  readonly stat: FileAttributes;
   readonly dataVersion: bigint;
   readonly fileSystem: string;
   readonly metadata: Readonly<Record<string, string>>;
@@ -44,11 +43,11 @@ export const archive: Mover = async (job, tools, signal) => {
   signal.throwIfAborted();
   if (item.data.length > 0)
     log.debug({ dataBytes: item.data.length }, 'archive: the request carries data, not used');
-  const found = await tools.share.run(() => statDescriptor(fd));
-  if (!found.isFile()) throw notARegularFile(item.fid, 'archive');
+  const { attributes: found, xattrs } = await tools.lustre.look(fd, MEMORY_XATTRS);
+  if (!isRegular(found)) throw notARegularFile(item.fid, 'archive');
   signal.throwIfAborted();
 
-  const memory = await recall(tools.lustre, fd, container);
+  const memory = recall(xattrs, container);
   const notes: string[] = [];
   if (memory.unreadable !== undefined) notes.push(describeError(memory.unreadable));
   if (memory.elsewhere) notes.push(`its copy in container ${memory.elsewhere.container} stays behind`);
@@ -81,8 +80,7 @@ export const archive: Mover = async (job, tools, signal) => {
  * Rejects with code FILE_RELEASED when the file has no content any more: another node has archived it, and somebody
  * released it. To read it would restore it, and hold a thread until that is done.
  */
-async function refuseIfReleased({ fd, item }: MoverJob, tools: MoverTools): Promise<void> {
-  const { states } = await tools.lustre.hsmStateFd(fd);
+function refuseIfReleased(states: number, { item }: MoverJob): void {
   if ((states & HsmStateFlag.RELEASED) === 0) return;
   throw new LhsmError(`${formatFid(item.fid)} is already archived and released.`, {
     code: 'FILE_RELEASED',
@@ -94,11 +92,11 @@ async function refuseIfReleased({ fd, item }: MoverJob, tools: MoverTools): Prom
 
 async function readSource(job: MoverJob, tools: MoverTools): Promise<Source> {
   const { fd, item } = job;
-  await refuseIfReleased(job, tools);
-  // The version first: whatever changes after it, the size included, shows in the second look. FLUSH_READERS is
+  // The version before the attributes: whatever changes after it, the size included, shows in the second look. FLUSH_READERS is
   // LL_DV_RD_FLUSH, which makes clients write their dirty pages out, as llapi_hsm_action_begin and _end do.
-  const dataVersion = await tools.lustre.dataVersion(fd, DataVersionFlag.FLUSH_READERS);
-  const stat = await tools.share.run(() => statDescriptor(fd));
+  const state = await tools.lustre.dataState(fd, DataVersionFlag.FLUSH_READERS);
+  refuseIfReleased(state.states, job);
+  const { dataVersion, attributes: stat } = state;
   const attributes = {
     kind: 'file',
     uid: Number(stat.uid),
@@ -116,7 +114,7 @@ async function readSource(job: MoverJob, tools: MoverTools): Promise<Source> {
 }
 
 /** Whether a block of the file is a hole. Blocks are counted first: asking for holes is a call to every OST. */
-async function hasHoles(fd: number, stat: BigIntStats, tools: MoverTools): Promise<boolean> {
+async function hasHoles(fd: number, stat: FileAttributes, tools: MoverTools): Promise<boolean> {
   if (stat.size === 0n || stat.blocks * 512n >= stat.size) return false;
   try {
     return (await tools.host.nextHole(fd, 0n)) < stat.size;
@@ -158,7 +156,7 @@ async function write(writing: Writing, chosen: string): Promise<Written> {
       continue;
     }
     // The look may have waited long.
-    if (look) await refuseIfReleased(job, tools);
+    if (look) refuseIfReleased((await tools.lustre.hsmStateFd(job.fd)).states, job);
     await record.claim(name);
     try {
       const result = await upload(writing, name, plan.expected);

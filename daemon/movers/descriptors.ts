@@ -2,10 +2,11 @@
 // archive.ts, restore.ts, remove.ts and ownership.ts call it.
 import { close, constants, fstat, ftruncate, lstat, type BigIntStats } from 'node:fs';
 import { LhsmError, errnoNumber, hasCode } from '../../native-bindings/errors.js';
-import { formatFid, type Fid, type Lustre } from '../../native-bindings/lustre.js';
+import { formatFid, type Fid, type FileAttributes, type Lustre } from '../../native-bindings/lustre.js';
 
 /** Opens without restoring, blocking, following a link or moving the access time. */
-const FOR_ATTRIBUTES = constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOATIME | constants.O_NOFOLLOW;
+export const FOR_ATTRIBUTES =
+  constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOATIME | constants.O_NOFOLLOW;
 
 type Done<T> = (error: NodeJS.ErrnoException | null, value: T) => void;
 
@@ -106,6 +107,10 @@ async function closing<T>(fd: number, use: (fd: number) => Promise<T>): Promise<
   } finally {
     await closeDescriptor(fd);
   }
+}
+
+export function isRegular({ mode }: FileAttributes): boolean {
+  return (Number(mode) & constants.S_IFMT) === constants.S_IFREG;
 }
 
 /** The refusal of anything that is not a regular file: only those have content to move. */

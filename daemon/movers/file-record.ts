@@ -1,11 +1,10 @@
 // What a file remembers of its blob (two xattrs), and the times of the file around each change of them.
 // archive.ts, restore.ts and remove.ts read it; archive.ts and remove.ts change it through FileRecord.
-import type { BigIntStats } from 'node:fs';
-import { describeError, hasCode } from '../../native-bindings/errors.js';
+import { describeError } from '../../native-bindings/errors.js';
 import { formatBlobXattr, parseBlobXattr, type BlobReference } from '../blobs/names.js';
 import { statDescriptor } from './descriptors.js';
 import { BLOB_XATTR, ETAG_XATTR } from './mover.js';
-import type { Lustre } from '../../native-bindings/lustre.js';
+import type { FileAttributes, Lustre, XattrChange } from '../../native-bindings/lustre.js';
 import type { ArchiveContainer } from '../blobs/archive-container.js';
 
 /** A file's two xattrs. */
@@ -28,12 +27,14 @@ export function pinOf(value: Buffer | undefined): string | undefined {
   return etag === '' ? undefined : etag;
 }
 
-/** Reads both xattrs. Rejects with LhsmError as Lustre.getXattr does; a value that makes no sense is told, not thrown. */
-export async function recall(lustre: Lustre, fd: number, container: ArchiveContainer): Promise<Memory> {
-  const [value, pinned] = await Promise.all([
-    lustre.getXattr(fd, BLOB_XATTR),
-    lustre.getXattr(fd, ETAG_XATTR),
-  ]);
+/** The xattrs that `recall` wants, in its order. */
+export const MEMORY_XATTRS = [BLOB_XATTR, ETAG_XATTR] as const;
+
+/** What a look at MEMORY_XATTRS has found. A value that makes no sense is told, not thrown. */
+export function recall(
+  [value, pinned]: readonly (Buffer | undefined)[],
+  container: ArchiveContainer,
+): Memory {
   const pin = pinOf(pinned);
   const nothing = { value, name: undefined, elsewhere: undefined, unreadable: undefined, pin };
   if (value === undefined) return nothing;
@@ -56,17 +57,23 @@ export class FileRecord {
   readonly #container: ArchiveContainer;
   readonly #memory: Memory;
   /** What atime and mtime are put back to. */
-  readonly #before: BigIntStats;
+  readonly #before: FileAttributes;
   /** What ctime is put back to. */
   #ctimeNs: bigint;
   /** The attributes right after our last write; undefined until the first. */
-  #written: BigIntStats | undefined;
+  #written: FileAttributes | undefined;
   #claimed = false;
   /** Both xattrs as we left them. */
   #left: { value: Buffer | undefined; pin: string | undefined };
 
   /** `before` are the file's attributes before anything was done to it. */
-  constructor(lustre: Lustre, fd: number, container: ArchiveContainer, memory: Memory, before: BigIntStats) {
+  constructor(
+    lustre: Lustre,
+    fd: number,
+    container: ArchiveContainer,
+    memory: Memory,
+    before: FileAttributes,
+  ) {
     this.#lustre = lustre;
     this.#fd = fd;
     this.#container = container;
@@ -86,14 +93,8 @@ export class FileRecord {
     if (current?.equals(value)) return;
     const dropsPin = !this.#claimed && this.#memory.pin !== undefined && this.#memory.name !== name;
     this.#claimed = true;
-    await this.change(async () => {
-      if (dropsPin) {
-        await this.#lustre.removeXattr(this.#fd, ETAG_XATTR);
-        this.#left.pin = undefined;
-      }
-      await this.#lustre.setXattr(this.#fd, BLOB_XATTR, value);
-      this.#left.value = value;
-    });
+    const forgetting = dropsPin ? [{ name: ETAG_XATTR, value: undefined }] : [];
+    await this.#write([...forgetting, { name: BLOB_XATTR, value }]);
   }
 
   /**
@@ -105,38 +106,38 @@ export class FileRecord {
    */
   async unclaim(): Promise<string | undefined> {
     if (!this.#claimed) return undefined;
-    const now = await recall(this.#lustre, this.#fd, this.#container);
+    const look = await this.#lustre.look(this.#fd, MEMORY_XATTRS);
+    const now = recall(look.xattrs, this.#container);
     if (!sameValue(now.value, this.#left.value) || now.pin !== this.#left.pin) {
       return 'the xattrs are left as they are: somebody else has changed them';
     }
     const { value, pin } = this.#memory;
-    await this.change(async () => {
-      if (value) await this.#lustre.setXattr(this.#fd, BLOB_XATTR, value);
-      else await removeIfThere(this.#lustre, this.#fd, BLOB_XATTR);
-      if (pin !== this.#left.pin && pin !== undefined) {
-        await this.#lustre.setXattr(this.#fd, ETAG_XATTR, Buffer.from(pin));
-      }
-    });
+    const isPinGone = pin !== this.#left.pin && pin !== undefined;
+    await this.#write([
+      { name: BLOB_XATTR, value },
+      ...(isPinGone ? [{ name: ETAG_XATTR, value: Buffer.from(pin) }] : []),
+    ]);
     return this.putTimesBack();
   }
 
   /** Remembers the version that the file's content is now, and its blob, should another node have put its name away. */
   async pin(etag: string): Promise<void> {
     const { value } = this.#left;
-    const now = await this.#lustre.getXattr(this.#fd, BLOB_XATTR);
-    await this.change(async () => {
-      if (value && !sameValue(now, value)) await this.#lustre.setXattr(this.#fd, BLOB_XATTR, value);
-      await this.#lustre.setXattr(this.#fd, ETAG_XATTR, Buffer.from(etag));
-    });
+    const { xattrs } = await this.#lustre.look(this.#fd, [BLOB_XATTR]);
+    const isNameGone = value !== undefined && !sameValue(xattrs[0], value);
+    await this.#write([
+      ...(isNameGone ? [{ name: BLOB_XATTR, value }] : []),
+      { name: ETAG_XATTR, value: Buffer.from(etag) },
+    ]);
   }
 
   /** Forgets the blob. */
   async forget(): Promise<void> {
     if (this.#memory.value === undefined && this.#memory.pin === undefined) return;
-    await this.change(async () => {
-      await removeIfThere(this.#lustre, this.#fd, ETAG_XATTR);
-      await removeIfThere(this.#lustre, this.#fd, BLOB_XATTR);
-    });
+    await this.#write([
+      { name: ETAG_XATTR, value: undefined },
+      { name: BLOB_XATTR, value: undefined },
+    ]);
   }
 
   /**
@@ -164,24 +165,31 @@ export class FileRecord {
 
   /** Does something to the file that moves its ctime, which is not to stay. */
   async change(change: () => Promise<void>): Promise<void> {
-    const { ctimeNs } = await statDescriptor(this.#fd);
-    if (ctimeNs !== this.#written?.ctimeNs) this.#ctimeNs = ctimeNs;
+    this.#noteBefore(await statDescriptor(this.#fd));
     try {
       await change();
     } finally {
       this.#written = await statDescriptor(this.#fd);
     }
   }
+
+  /** The same for xattrs. */
+  async #write(changes: readonly XattrChange[]): Promise<void> {
+    const { before, after, made, failure } = await this.#lustre.changeXattrs(this.#fd, changes);
+    this.#noteBefore(before);
+    this.#written = after;
+    for (const { name, value } of changes.slice(0, made)) {
+      if (name === BLOB_XATTR) this.#left.value = value;
+      else this.#left.pin = pinOf(value);
+    }
+    if (failure) throw failure;
+  }
+
+  #noteBefore({ ctimeNs }: FileAttributes): void {
+    if (ctimeNs !== this.#written?.ctimeNs) this.#ctimeNs = ctimeNs;
+  }
 }
 
 function sameValue(one: Buffer | undefined, other: Buffer | undefined): boolean {
   return one === undefined || other === undefined ? one === other : one.equals(other);
-}
-
-async function removeIfThere(lustre: Lustre, fd: number, name: string): Promise<void> {
-  try {
-    await lustre.removeXattr(fd, name);
-  } catch (error) {
-    if (!hasCode(error, 'ENODATA')) throw error;
-  }
 }

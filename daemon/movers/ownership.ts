@@ -2,9 +2,9 @@
 // archive.ts, restore.ts and remove.ts call it.
 import { hasCode } from '../../native-bindings/errors.js';
 import { parseBlobXattr } from '../blobs/names.js';
-import { saysGone, withFile } from './descriptors.js';
-import { pinOf } from './file-record.js';
-import { BLOB_XATTR, ETAG_XATTR, type MoverTools } from './mover.js';
+import { FOR_ATTRIBUTES, saysGone } from './descriptors.js';
+import { MEMORY_XATTRS, pinOf } from './file-record.js';
+import type { MoverTools } from './mover.js';
 import { sameEtag, type OwnersWord } from './collision.js';
 import type { Fid } from '../../native-bindings/lustre.js';
 import type { ArchiveContainer } from '../blobs/archive-container.js';
@@ -23,9 +23,8 @@ export async function askOwner(
   fid: Fid,
 ): Promise<OwnersWord> {
   try {
-    const [value, pin] = await withFile(tools.lustre, tools.mount, fid, (fd) =>
-      Promise.all([tools.lustre.getXattr(fd, BLOB_XATTR), tools.lustre.getXattr(fd, ETAG_XATTR)]),
-    );
+    const { xattrs } = await tools.lustre.lookByFid(tools.mount, fid, FOR_ATTRIBUTES, MEMORY_XATTRS);
+    const [value, pin] = xattrs;
     if (sameEtag(pinOf(pin), etag)) return 'claims-it';
     if (value === undefined) return 'silent';
     return namesBlob(value, container, name) ? 'claims-it' : 'no';

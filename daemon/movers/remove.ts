@@ -4,8 +4,8 @@ import { HsmStateFlag } from '../../native-bindings/constants.js';
 import { LhsmError, describeError, errnoNumber } from '../../native-bindings/errors.js';
 import { formatFid, type Fid } from '../../native-bindings/lustre.js';
 import { judge } from './collision.js';
-import { statDescriptor, withFileIfThere } from './descriptors.js';
-import { FileRecord, recall, type Memory } from './file-record.js';
+import { withFileIfThere } from './descriptors.js';
+import { FileRecord, MEMORY_XATTRS, recall, type Memory } from './file-record.js';
 import { namesToTry } from './file-names.js';
 import { fileSystemId } from './file-system-id.js';
 import { askOwner } from './ownership.js';
@@ -31,8 +31,8 @@ async function removeOfFile(
   signal: AbortSignal,
 ): Promise<MoverOutcome> {
   const { item, container } = job;
-  const before = await statDescriptor(fd);
-  const memory = await recall(tools.lustre, fd, container);
+  const { attributes: before, xattrs } = await tools.lustre.look(fd, MEMORY_XATTRS);
+  const memory = recall(xattrs, container);
   if (memory.unreadable !== undefined) throw memory.unreadable;
   if (memory.elsewhere) {
     throw refusal(

@@ -4,8 +4,8 @@ import { LhsmError, errnoNumber, hasCode, type LhsmErrorOptions } from '../../na
 import { formatFid } from '../../native-bindings/lustre.js';
 import { SPARSE_METADATA } from './archive.js';
 import { isDirectoryStub, namedOwner, quotedEtag, sameEtag, sameFid } from './collision.js';
-import { notARegularFile, statDescriptor, truncateDescriptor, withFile } from './descriptors.js';
-import { recall, type Memory } from './file-record.js';
+import { FOR_ATTRIBUTES, isRegular, notARegularFile, truncateDescriptor, withFile } from './descriptors.js';
+import { MEMORY_XATTRS, recall, type Memory } from './file-record.js';
 import { namesToTry } from './file-names.js';
 import { fileSystemId } from './file-system-id.js';
 import { ETAG_XATTR, type Mover, type MoverJob, type MoverOutcome, type MoverTools } from './mover.js';
@@ -18,8 +18,6 @@ interface Restoring {
   readonly job: MoverJob;
   readonly tools: MoverTools;
   readonly signal: AbortSignal;
-  /** Open on the released file, for its attributes only: reading it would wait for this very restore. */
-  readonly stub: number;
   readonly sizeBytes: bigint;
   readonly memory: Memory;
   readonly fileSystem: string;
@@ -31,30 +29,44 @@ export const restore: Mover = async (job, tools, signal) => {
   if (job.item.data.length > 0) {
     job.log.debug({ dataBytes: job.item.data.length }, 'restore: the request carries data, not used');
   }
-  return withFile(tools.lustre, tools.mount, job.item.fid, async (stub) => {
-    const stat = await statDescriptor(stub);
-    if (!stat.isFile()) throw notARegularFile(job.item.fid, 'restore');
-    const memory = await recall(tools.lustre, stub, job.container);
-    const fileSystem = await fileSystemId(tools.lustre, tools.mount);
-    signal.throwIfAborted();
-    return restoreInto({ job, tools, signal, stub, sizeBytes: stat.size, memory, fileSystem });
-  });
+  // By its FID, for its attributes only: reading it would wait for this very restore.
+  const { attributes, xattrs } = await tools.lustre.lookByFid(
+    tools.mount,
+    job.item.fid,
+    FOR_ATTRIBUTES,
+    MEMORY_XATTRS,
+  );
+  if (!isRegular(attributes)) throw notARegularFile(job.item.fid, 'restore');
+  const memory = recall(xattrs, job.container);
+  const fileSystem = await fileSystemId(tools.lustre, tools.mount);
+  signal.throwIfAborted();
+  return restoreInto({ job, tools, signal, sizeBytes: attributes.size, memory, fileSystem });
 };
 
 async function restoreInto(restoring: Restoring): Promise<MoverOutcome> {
-  const { job, tools, signal, stub, sizeBytes, memory } = restoring;
+  const { job, signal, sizeBytes, memory } = restoring;
   const notes: string[] = [];
   const { name, headers } = await fetchContent(restoring);
   signal.throwIfAborted();
   // The engine writes content; holes at the end, and a file of no bytes at all, are the size alone.
-  await truncateDescriptor(job.fd, sizeBytes);
+  if (sizeBytes === 0n || keepsHoles(headers)) await truncateDescriptor(job.fd, sizeBytes);
   if (memory.name === name && memory.pin !== undefined && !sameEtag(memory.pin, headers.etag)) {
-    // ctime moves with it and stays: putting times back waits for the layout that this restore holds.
-    await tools.lustre.setXattr(stub, ETAG_XATTR, Buffer.from(headers.etag));
+    await repin(restoring, headers.etag);
     notes.push(`took the changed version ${headers.etag} for the pinned ${memory.pin}`);
   }
   signal.throwIfAborted();
   return { blob: name, sizeBytes, ...(notes.length > 0 ? { notes } : {}) };
+}
+
+function keepsHoles({ metadata }: BlobHeaders): boolean {
+  return metadata[SPARSE_METADATA] === '1';
+}
+
+/** ctime moves with it and stays: putting times back waits for the layout that this restore holds. */
+function repin({ job, tools }: Restoring, etag: string): Promise<void> {
+  return withFile(tools.lustre, tools.mount, job.item.fid, (fd) =>
+    tools.lustre.setXattr(fd, ETAG_XATTR, Buffer.from(etag)),
+  );
 }
 
 interface Fetched {
@@ -153,7 +165,7 @@ function download(
       fd: job.fd,
       sizeBytes: Number(sizeBytes),
       ...(ifMatch === undefined ? {} : { ifMatch: quotedEtag(ifMatch) }),
-      keepHoles: (headers) => headers.metadata[SPARSE_METADATA] === '1',
+      keepHoles: keepsHoles,
       accept: (headers) => {
         refuseUnfit(headers, name, restoring);
         if (!onDoubt || sameEtag(memory.pin, headers.etag)) return;

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import t from 'tap';
 import { callPool } from '../../native-bindings/call-pool.js';
+import { CopytoolAction } from '../../native-bindings/constants.js';
 import type { ActionList } from '../../native-bindings/lustre.js';
 import { encodeActionItem } from '../../native-bindings/structs.js';
 import { Fake, itemOf, listOf } from './fake.js';
@@ -176,23 +177,49 @@ t.test('unregister ends a pending receive; afterwards nothing reaches C', async 
 
 t.test('an action passes its item, options, progress and end whole', async (t) => {
   const tool = await fake.lustre.register('/mnt/lustre', []);
-  const action = await tool.begin(item, { mdtIndex: 2, openFlags: 0o20400 });
-  t.equal(fake.called, 'len=76 mdt=2 flags=20400 error=0');
+  const action = await tool.begin(item, { mountFd: 9, openFlags: 0o20400 });
+  t.equal(fake.called, 'len=76 mdt=3 flags=20400 error=0', 'on the MDT of its file');
   t.same(action.dataFid(), itemOf(7n).dfid);
-  const fd = action.openData();
-  const flags = /flags:\s+(\d+)/.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8'))?.[1];
-  t.match(flags, /^02/, 'the descriptor is close-on-exec');
-  closeSync(fd);
   await action.progress(extent, 0xffffffffffffffffn, 2);
   t.equal(fake.called, 'extent=1000+fffffffffffff000 total=ffffffffffffffff flags=2');
   await action.end(extent, 2, 125);
-  t.equal(fake.called, 'extent=1000+fffffffffffff000 flags=2 error=125');
+  t.equal(fake.called, 'extent=1000+fffffffffffff000 flags=2 error=125 data=none');
 
   const failed = await tool.begin(item, { isError: true });
   t.equal(fake.called, 'len=76 mdt=-1 flags=0 error=1');
   await failed.end(extent, 0, 5);
   await tool.unregister();
 });
+
+t.test(
+  'the data is opened once, at begin or later, and closed with the end, of a restore behind it',
+  async (t) => {
+    const tool = await fake.lustre.register('/mnt/lustre', []);
+    const before = openDescriptors();
+    for (const opensData of [true, false]) {
+      for (const [action, data] of [
+        [CopytoolAction.ARCHIVE, 'closed'],
+        [CopytoolAction.RESTORE, 'open'],
+      ] as const) {
+        const begun = await tool.begin(encodeActionItem({ ...itemOf(7n), action }), { opensData });
+        t.equal(openDescriptors(), before + (opensData ? 1 : 0));
+        const [fd, again] = await Promise.all([begun.openData(), begun.openData()]);
+        t.equal(again, fd);
+        t.equal(openDescriptors(), before + 1);
+        const flags = /flags:\s+(\d+)/.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8'))?.[1];
+        t.match(flags, /^02/, 'the descriptor is close-on-exec');
+        fake.fail('llapi_hsm_action_end', 16);
+        await t.rejects(begun.end(extent, 0, 0), { code: 'EBUSY' });
+        t.match(fake.called, new RegExp(`data=${data}$`));
+        t.equal(openDescriptors(), before, 'whatever end returned');
+      }
+    }
+    const begun = await tool.begin(item, { opensData: true });
+    closeSync(await begun.openData());
+    t.match(await begun.end(extent, 0, 0), { code: 'EBADF', op: 'close' }, 'a bad close is told');
+    await tool.unregister();
+  },
+);
 
 t.test('errors of begin, progress and end carry the function, the FID and the errno', async (t) => {
   const tool = await fake.lustre.register('/mnt/lustre', []);
@@ -201,6 +228,15 @@ t.test('errors of begin, progress and end carry the function, the FID and the er
     code: 'ECANCELED',
     message: 'llapi_hsm_action_begin of [0x200000401:0x7:0x0] failed: ECANCELED',
   });
+  fake.fail('llapi_get_mdt_index_by_fid', 22);
+  await t.rejects(tool.begin(item, { mountFd: 9, opensData: true }), {
+    code: 'EINVAL',
+    op: 'llapi_get_mdt_index_by_fid',
+  });
+  fake.fail('llapi_hsm_action_get_fd', 5);
+  const shut = await tool.begin(item, { opensData: true });
+  await t.rejects(shut.openData(), { code: 'EIO', op: 'llapi_hsm_action_get_fd' }, 'begun all the same');
+  await shut.end(extent, 0, 5);
   const action = await tool.begin(item);
   fake.fail('llapi_hsm_action_progress', 2);
   await t.rejects(action.progress(extent, 1n), { code: 'ENOENT', op: 'llapi_hsm_action_progress' });
@@ -261,9 +297,7 @@ t.test('2,000 actions at once stay below the bound, off the main thread, and lea
   const before = openDescriptors();
   const life = async (i: number): Promise<void> => {
     const action = await tool.begin(item);
-    const fd = action.openData();
-    if (!fstatSync(fd).isCharacterDevice()) throw new Error('not the data');
-    closeSync(fd);
+    if (!fstatSync(await action.openData()).isCharacterDevice()) throw new Error('not the data');
     await action.progress({ offset: BigInt(i), length: 1n }, 1n);
     await action.end(extent, 0, 0);
   };

@@ -37,6 +37,7 @@ struct action {
 	int busy;
 	struct tool *tool;
 	struct fid fid;
+	int data; /* the descriptor that get_fd gave last */
 };
 
 struct message {
@@ -271,6 +272,7 @@ int llapi_hsm_action_begin(struct action **out, struct tool *tool, const char *i
 	action = calloc(1, sizeof(*action));
 	action->magic = ACTION_MAGIC;
 	action->tool = tool;
+	action->data = -1;
 	memcpy(&action->fid, item + 24, sizeof(action->fid));
 	*out = action;
 	return 0;
@@ -294,8 +296,8 @@ int llapi_hsm_action_end(struct action **out, const uint64_t *extent, int flags,
 	if (!enter(action))
 		return -EINVAL;
 	rc = mdt("llapi_hsm_action_end");
-	NOTE("extent=%llx+%llx flags=%d error=%d", (unsigned long long)extent[0], (unsigned long long)extent[1], flags,
-	     error);
+	NOTE("extent=%llx+%llx flags=%d error=%d data=%s", (unsigned long long)extent[0], (unsigned long long)extent[1],
+	     flags, error, action->data < 0 ? "none" : fcntl(action->data, F_GETFD) < 0 ? "closed" : "open");
 	action->magic = 0; /* kept, so that a later use is seen */
 	*out = NULL;
 	return rc;
@@ -324,13 +326,18 @@ int llapi_hsm_action_get_dfid(const struct action *action, struct fid *fid)
 	return 0;
 }
 
-int llapi_hsm_action_get_fd(const struct action *action)
+int llapi_hsm_action_get_fd(struct action *action)
 {
+	int rc = mdt("llapi_hsm_action_get_fd");
+
 	if (action->magic != ACTION_MAGIC) {
 		misuse();
 		return -EINVAL;
 	}
-	return open("/dev/null", O_RDWR);
+	if (rc < 0)
+		return rc;
+	action->data = open("/dev/null", O_RDWR);
+	return action->data;
 }
 
 int llapi_hsm_import(const char *path, int archive, const struct stat *st, unsigned long long stripe_size,

@@ -1,6 +1,15 @@
 // The C library's calls on an ordinary file system: results, and above all that errno is the call's own.
 import { spawn } from 'node:child_process';
-import { closeSync, constants, ftruncateSync, mkdtempSync, openSync, rmSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  ftruncateSync,
+  mkdtempSync,
+  openSync,
+  rmSync,
+  writeSync,
+} from 'node:fs';
 import { lstat, stat, symlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -79,6 +88,63 @@ t.test('attributes and times by path, of the name itself', async (t) => {
   }
   t.equal((await lstat(file, { bigint: true })).mtimeNs, before.mtimeNs, 'the target is left alone');
   await t.rejects(host.setMtimePath(join(dir, 'none'), 0n), { code: 'ENOENT', op: 'utimensat' });
+});
+
+t.test('a look tells attributes and extended attributes of any size in one go', async (t) => {
+  const host = libc();
+  const path = join(t.testdir(), 'f');
+  const fd = openFile(t, path);
+  writeSync(fd, 'content');
+  for (const size of [0, 256, 257, 4000]) {
+    const value = Buffer.alloc(size, 'v');
+    const { failure, made } = await host.changeXattrs(fd, [{ name: 'user.v', value }]);
+    if (failure?.code === 'EOPNOTSUPP') {
+      t.pass('no extended attributes here');
+      return;
+    }
+    t.same([failure, made], [undefined, 1]);
+    const { attributes, xattrs } = await host.look(fd, ['user.none', 'user.v']);
+    t.same(xattrs, [undefined, value], `${size} bytes`);
+    const {
+      mode,
+      nlink,
+      uid,
+      gid,
+      size: length,
+      blocks,
+      atimeNs,
+      mtimeNs,
+      ctimeNs,
+    } = fstatSync(fd, {
+      bigint: true,
+    });
+    t.same(attributes, { mode, nlink, uid, gid, size: length, blocks, atimeNs, mtimeNs, ctimeNs });
+  }
+  await t.rejects(host.look(BAD_FD, ['user.v']), { code: 'EBADF', op: 'statx' });
+  await t.rejects(host.look(fd, ['nonsense.x']), {
+    code: 'EOPNOTSUPP',
+    op: 'fgetxattr',
+    message: /nonsense/,
+  });
+});
+
+t.test('changes of extended attributes are made up to the first that fails', async (t) => {
+  const host = libc();
+  const fd = openFile(t, join(t.testdir(), 'f'));
+  const set = (name: string) => ({ name, value: Buffer.from(name) });
+  const remove = (name: string) => ({ name, value: undefined });
+  const first = await host.changeXattrs(fd, [set('user.a'), set('user.b'), remove('user.none')]);
+  if (first.failure?.code === 'EOPNOTSUPP') {
+    t.pass('no extended attributes here');
+    return;
+  }
+  t.match(first, { failure: undefined, made: 3 }, 'what is not there needs no removal');
+  const second = await host.changeXattrs(fd, [remove('user.a'), set('nonsense.x'), remove('user.b')]);
+  t.match(second, { made: 1, failure: { code: 'EOPNOTSUPP', op: 'fsetxattr', message: /nonsense\.x/ } });
+  t.same((await host.look(fd, ['user.a', 'user.b'])).xattrs, [undefined, Buffer.from('user.b')]);
+  const { ctimeNs } = fstatSync(fd, { bigint: true });
+  t.ok(second.before.ctimeNs >= first.after.ctimeNs && second.after.ctimeNs === ctimeNs);
+  await t.rejects(host.changeXattrs(BAD_FD, [set('user.a')]), { code: 'EBADF', op: 'statx' });
 });
 
 t.test('errno is right with many calls at once that fail in different ways', async (t) => {

@@ -1,12 +1,12 @@
 // Every call by path, descriptor and FID over a stand-in library: arguments reach C whole, results come back whole,
 // errors name function, subject and errno.
-import { closeSync, readFileSync } from 'node:fs';
+import { closeSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { UserAction } from '../../native-bindings/constants.js';
 import { loadLustre } from '../../native-bindings/liblustreapi.js';
 import { Fake } from './fake.js';
-import { sharedLibrary } from './helpers.js';
+import { openDescriptors, sharedLibrary } from './helpers.js';
 
 const fake = Fake.build(t);
 const { lustre } = fake;
@@ -124,14 +124,20 @@ t.test('FIDs, paths, descriptors, data versions', async (t) => {
   t.equal(fake.called, 'mount=/mnt fid=[0xfedcba9876543210:0xffffffff:0x7] size=4096 recno=-1');
   t.same(await lustre.pathToFid('/mnt/f'), { seq: 1n, oid: 2, ver: 3 });
   t.same(await lustre.fdToFid(9), { seq: 4n, oid: 5, ver: 6 });
-  t.equal(await lustre.mdtIndex(9, fid), 3);
-  t.equal(fake.called, 'fd=9 fid=fedcba9876543210:ffffffff:7');
   t.equal(await lustre.dataVersion(9, 2n), 0xfffffffffffffff0n);
   t.equal(fake.called, 'fd=9 flags=2');
   const fd = await lustre.openByFid('/mnt', fid, 0);
   t.equal(fake.called, 'mount=/mnt fid=fedcba9876543210:ffffffff:7');
   t.match(readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8'), /flags:\s+02\d{6}/, 'close-on-exec');
   closeSync(fd);
+  const before = openDescriptors();
+  const { attributes, xattrs } = await lustre.lookByFid('/mnt', fid, 0, ['user.none']);
+  t.equal(fake.called, 'mount=/mnt fid=fedcba9876543210:ffffffff:7');
+  t.equal(attributes.mode, statSync('/dev/null', { bigint: true }).mode);
+  t.same(xattrs, [undefined]);
+  t.equal(openDescriptors(), before, 'closed again');
+  fake.fail('llapi_open_by_fid', 2);
+  await t.rejects(lustre.lookByFid('/mnt', fid, 0, []), { code: 'ENOENT', op: 'llapi_open_by_fid' });
   fake.fail('llapi_open_by_fid', 2);
   await t.rejects(lustre.openByFid('/mnt', fid, 0), {
     code: 'ENOENT',

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import t from 'tap';
 import {
   CopytoolAction,
+  DataVersionFlag,
   HsmStateFlag,
   RequestFlag,
   UserAction,
@@ -27,7 +28,9 @@ const ask = (action: number, ...fids: Fid[]): Promise<void> =>
   lustre.request(mount, { action, archiveId: ARCHIVE_ID, fids });
 
 /** Ends an action as done. */
-const done = (action: CopyAction): Promise<void> => action.end(wholeFile, 0, 0);
+const done = async (action: CopyAction): Promise<void> => {
+  await action.end(wholeFile, 0, 0);
+};
 
 /** Archives a file without keeping its content anywhere. */
 async function archived(inbox: Inbox, path: string): Promise<Fid> {
@@ -53,7 +56,6 @@ t.test('FIDs, paths and descriptors lead to one another, names being bytes', asy
   t.same(await lustre.fidToPath(mount, fid), path.subarray(Buffer.byteLength(mount) + 1));
   const fd = await lustre.openByFid(mount, fid, constants.O_RDONLY);
   t.same(await lustre.fdToFid(fd), fid);
-  t.ok((await lustre.mdtIndex(fd, fid)) >= 0);
   t.equal(readFileSync(fd, 'utf8'), 'content');
   t.match(readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8'), /flags:\s+0?2\d{6}/, 'close-on-exec');
   closeSync(fd);
@@ -154,10 +156,9 @@ t.test('archive, release, restore by a blocked reader, remove', async (t) => {
   t.match(archive, { dfid: fid, extent: wholeFile });
   const archiving = await tool.begin(archive.raw);
   t.same(archiving.dataFid(), fid);
-  const source = archiving.openData();
+  const source = await archiving.openData();
   const copy = Buffer.alloc(content.length);
   t.equal(readSync(source, copy), content.length);
-  closeSync(source);
   await archiving.progress({ offset: 0n, length: 60_000n }, 100_000n);
   t.equal((await lustre.currentAction(path)).action, UserAction.ARCHIVE);
   await archiving.progress({ offset: 60_000n, length: 40_000n }, 100_000n);
@@ -165,20 +166,26 @@ t.test('archive, release, restore by a blocked reader, remove', async (t) => {
   t.same(copy, content);
   t.match(await lustre.hsmState(path), { states: EXISTS | ARCHIVED, archiveId: ARCHIVE_ID });
 
+  const opened = await lustre.openByFid(mount, fid, constants.O_RDONLY);
+  const kept = await lustre.dataState(opened, DataVersionFlag.FLUSH_READERS);
+  t.match(kept, { states: EXISTS | ARCHIVED, attributes: { size: 100_000n, nlink: 1n } });
+  t.equal(kept.dataVersion, await lustre.dataVersion(opened, DataVersionFlag.FLUSH_READERS));
+  closeSync(opened);
   await ask(UserAction.RELEASE, fid);
   t.match(await lustre.hsmState(path), { states: EXISTS | ARCHIVED | RELEASED });
   const released = await lustre.openByFid(mount, fid, constants.O_RDONLY);
+  const gone = await lustre.dataState(released, DataVersionFlag.FLUSH_READERS);
+  t.match(gone, { states: EXISTS | ARCHIVED | RELEASED, dataVersion: 0n });
   const { mtimeNs } = await stat(path, { bigint: true });
 
   const reading = readElsewhere(path);
   const restore = await inbox.next(CopytoolAction.RESTORE, fid);
   t.ok((inbox.flagsOf(restore) ?? 0n) & RequestFlag.BLOCKING, 'somebody waits');
-  const restoring = await tool.begin(restore.raw, { mdtIndex: await lustre.mdtIndex(released, fid) });
+  const restoring = await tool.begin(restore.raw, { mountFd: released });
   t.not(formatFid(restoring.dataFid()), formatFid(fid), 'the volatile file has a FID of its own');
-  const target = restoring.openData();
+  const target = await restoring.openData();
   writeSync(target, copy, 0, copy.length, 0);
   await done(restoring);
-  closeSync(target);
   t.same(await reading, content);
   closeSync(released);
   t.match(await lustre.hsmState(path), { states: EXISTS | ARCHIVED });

@@ -77,6 +77,16 @@ static void structs(void)
 	FIELD(ll_futimes_3, lfu_ctime_sec);
 	FIELD(ll_futimes_3, lfu_ctime_nsec);
 #endif
+	SIZE(statx);
+	FIELD(statx, stx_nlink);
+	FIELD(statx, stx_uid);
+	FIELD(statx, stx_gid);
+	FIELD(statx, stx_mode);
+	FIELD(statx, stx_size);
+	FIELD(statx, stx_blocks);
+	FIELD(statx, stx_atime);
+	FIELD(statx, stx_ctime);
+	FIELD(statx, stx_mtime);
 	SIZE(stat);
 	FIELD(stat, st_mode);
 	FIELD(stat, st_uid);
@@ -126,6 +136,8 @@ static void numbers(void)
 	NUMBER(LOCK_NB);
 	NUMBER(POLLIN);
 	NUMBER(POLLHUP);
+	NUMBER(AT_EMPTY_PATH);
+	NUMBER(STATX_BASIC_STATS);
 	NUMBER(SEEK_DATA);
 	NUMBER(SEEK_HOLE);
 	NUMBER(AF_UNIX);

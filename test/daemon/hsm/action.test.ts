@@ -1,5 +1,4 @@
 // The life of an action, from the received list to its one end.
-import { fstatSync } from 'node:fs';
 import t from 'tap';
 import { CopytoolAction, ProgressFlag, RequestFlag } from '../../../native-bindings/constants.js';
 import { LhsmError } from '../../../native-bindings/errors.js';
@@ -24,28 +23,6 @@ rule(
     await receiver.settled();
     t.same(copytool.ended, [{ cookie: item.cookie, errno: 0, flags: 0, isError: false }]);
     t.match(finished, [{ kind: 'archive', result: 'succeeded', errno: 0, blocking: false }]);
-  },
-);
-
-rule(
-  'the archive descriptor is closed before the end, the restore descriptor only after it',
-  async (t, { receiver, copytool, job }) => {
-    const openAtEnd: boolean[] = [];
-    copytool.onEnd = () => {
-      try {
-        fstatSync(copytool.fds.at(-1) ?? -1);
-        openAtEnd.push(true);
-      } catch {
-        openAtEnd.push(false);
-      }
-    };
-    receiver.accept(makeList([makeItem(ARCHIVE)]));
-    (await job(0)).done();
-    await receiver.settled();
-    receiver.accept(makeList([makeItem(RESTORE)]));
-    (await job(1)).done();
-    await receiver.settled();
-    t.same(openAtEnd, [false, true]);
   },
 );
 

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { pino } from 'pino';
 import t, { type Test } from 'tap';
 import { CopytoolAction } from '../../../native-bindings/constants.js';
-import type { ActionItem, BeginOptions, CopyAction, Lustre } from '../../../native-bindings/lustre.js';
+import type { ActionItem, BeginOptions, CopyAction } from '../../../native-bindings/lustre.js';
 import type { ArchiveContainer } from '../../../daemon/blobs/archive-container.js';
 import { parseConfig } from '../../../daemon/config/load.js';
 import { AgentEmitter } from '../../../daemon/events.js';
@@ -15,9 +15,10 @@ import { BytesGate } from '../../../daemon/hsm/bytes-gate.js';
 import { Journal } from '../../../daemon/hsm/journal.js';
 import type { Mover, MoverJob, MoverTools } from '../../../daemon/movers/mover.js';
 import { MINIMAL } from '../config/helpers.js';
-import { failure, FakeCopytool, makeItem } from './fake-coordinator.js';
+import { FakeCopytool, makeItem } from './fake-coordinator.js';
 
 const { ARCHIVE, RESTORE, REMOVE } = CopytoolAction;
+const MOUNT_FD = 77;
 
 /** Remembers the options of every begin. */
 class Recorder extends FakeCopytool {
@@ -29,13 +30,8 @@ class Recorder extends FakeCopytool {
   }
 }
 
-/** Carries one item out on a file system whose MDTs answer like this; answers what was begun and given to the mover. */
-async function carryOut(
-  t: Test,
-  item: ActionItem,
-  mdtIndex: () => Promise<number>,
-  errno = 0,
-): Promise<{ copytool: Recorder; jobs: MoverJob[]; asked: unknown[] }> {
+/** Carries one item out; answers what was begun and given to the mover. */
+async function carryOut(t: Test, item: ActionItem): Promise<{ copytool: Recorder; jobs: MoverJob[] }> {
   const dir = mkdtempSync(join(tmpdir(), 'lhsm-begin-'));
   const events = new AgentEmitter();
   const { journal } = Journal.open(join(dir, 'journal'), events);
@@ -45,21 +41,13 @@ async function carryOut(
   });
   const copytool = new Recorder();
   const jobs: MoverJob[] = [];
-  const asked: unknown[] = [];
   const mover: Mover = (job) => {
     jobs.push(job);
     return Promise.resolve({ blob: 'name', sizeBytes: 1n });
   };
-  const lustre = {
-    mdtIndex: (_fd: number, fid: unknown) => {
-      asked.push(fid);
-      return mdtIndex();
-    },
-  };
   const tools: ActionTools = {
     copytool: () => copytool,
-    lustre: lustre as unknown as Lustre,
-    mountFd: -1,
+    mountFd: MOUNT_FD,
     journal,
     events,
     log: pino({ level: 'silent' }),
@@ -73,36 +61,24 @@ async function carryOut(
     onError: () => undefined,
   };
   await new Action({ item, archiveId: 1, flags: 0n, receivedAtMs: performance.now() }, tools).run();
-  t.match(copytool.ended, [{ errno }]);
-  return { copytool, jobs, asked };
+  t.match(copytool.ended, [{ errno: 0 }]);
+  return { copytool, jobs };
 }
 
-t.test('a restore begins on the MDT of its file', async (t) => {
-  const item = makeItem(RESTORE);
-  const { copytool, asked } = await carryOut(t, item, () => Promise.resolve(3));
-  t.same(copytool.options, [{ mdtIndex: 3 }]);
-  t.same(asked, [item.fid]);
-});
-
-t.test(
-  'a restore of a file whose MDT cannot be found fails: on another MDT its end would not be heard',
-  async (t) => {
-    const { copytool } = await carryOut(t, makeItem(RESTORE), () => Promise.reject(failure('EIO')), 5);
-    t.same(copytool.options, [{ isError: true }]);
-  },
-);
-
-t.test('archives and removes ask for no MDT', async (t) => {
-  for (const action of [ARCHIVE, REMOVE]) {
-    const { copytool, asked } = await carryOut(t, makeItem(action), () => Promise.resolve(3));
-    t.same(copytool.options, [{ mdtIndex: -1 }]);
-    t.same(asked, []);
+t.test('a restore begins on the MDT of its file, and what has data opens it in the same go', async (t) => {
+  for (const [action, options] of [
+    [RESTORE, { opensData: true, mountFd: MOUNT_FD }],
+    [ARCHIVE, { opensData: true }],
+    [REMOVE, { opensData: false }],
+  ] as const) {
+    const { copytool } = await carryOut(t, makeItem(action));
+    t.same(copytool.options, [options]);
   }
 });
 
 t.test('content moves through the descriptor that begin gave, a remove has none', async (t) => {
   for (const action of [ARCHIVE, RESTORE, REMOVE]) {
-    const { copytool, jobs } = await carryOut(t, makeItem(action), () => Promise.resolve(0));
+    const { copytool, jobs } = await carryOut(t, makeItem(action));
     t.same(
       jobs.map(({ fd }) => fd),
       action === REMOVE ? [-1] : copytool.fds,

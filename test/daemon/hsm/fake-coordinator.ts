@@ -1,6 +1,6 @@
 // A coordinator in memory for the tests of hsm/: it keeps what became of every item, and refuses misuse. What the
 // real one does is the simulator's part; here the point is which calls the agent makes, in which order.
-import { openSync } from 'node:fs';
+import { closeSync, openSync } from 'node:fs';
 import { errnoNumber, LhsmError } from '../../../native-bindings/errors.js';
 import type {
   ActionItem,
@@ -88,12 +88,14 @@ export class FakeCopytool implements Copytool {
     if (wrong) throw wrong;
     if (!isError) this.begun.push(cookie);
     let over = false;
+    const mine: number[] = [];
     return {
       dataFid: () => ({ seq: 1n, oid: 1, ver: 0 }),
       openData: () => {
         const fd = openSync('/dev/null', 'r+');
         this.fds.push(fd);
-        return fd;
+        mine.push(fd);
+        return Promise.resolve(fd);
       },
       progress: async (extent) => {
         await Promise.resolve();
@@ -106,12 +108,14 @@ export class FakeCopytool implements Copytool {
         await Promise.resolve();
         if (over) this.misuse.push(`second end of ${cookie}`);
         over = true;
+        for (const fd of mine) closeSync(fd);
         await this.holdEnds();
         const bad = this.fail.end.shift();
         if (bad) throw bad;
         const ended = { cookie, errno, flags, isError };
         this.onEnd(ended);
         this.ended.push(ended);
+        return undefined;
       },
     };
   }

@@ -5,7 +5,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pino } from 'pino';
 import t, { type Test } from 'tap';
-import type { Lustre } from '../../../native-bindings/lustre.js';
 import type { ArchiveContainer } from '../../../daemon/blobs/archive-container.js';
 import { AgentEmitter, type FinishedEvent, type RecoveredEvent } from '../../../daemon/events.js';
 import { Share } from '../../../daemon/share.js';
@@ -47,7 +46,6 @@ export function rig(t: Test, options: RigOptions = {}) {
   const errors: unknown[] = [];
   const tools: ActionTools = {
     copytool: () => copytool,
-    lustre: { mdtIndex: () => Promise.resolve(0) } as unknown as Lustre,
     mountFd: -1,
     journal,
     events,

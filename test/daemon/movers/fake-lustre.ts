@@ -23,7 +23,16 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { HsmStateFlag } from '../../../native-bindings/constants.js';
 import { LhsmError } from '../../../native-bindings/errors.js';
-import { formatFid, type Fid, type FileTimes, type Lustre } from '../../../native-bindings/lustre.js';
+import {
+  formatFid,
+  type DataState,
+  type Fid,
+  type FileLook,
+  type FileTimes,
+  type Lustre,
+  type XattrChange,
+  type XattrChanges,
+} from '../../../native-bindings/lustre.js';
 
 interface Node {
   readonly fid: Fid;
@@ -45,6 +54,10 @@ type Used = Pick<
   | 'fidToPath'
   | 'openByFid'
   | 'dataVersion'
+  | 'dataState'
+  | 'look'
+  | 'lookByFid'
+  | 'changeXattrs'
   | 'getXattr'
   | 'setXattr'
   | 'removeXattr'
@@ -180,6 +193,44 @@ export class FakeLustre implements Used {
       const bytes = readFileSync(`/proc/self/fd/${fd}`, { flag: flag as unknown as string });
       return createHash('sha256').update(bytes).digest().readBigUInt64LE();
     });
+  }
+
+  async dataState(fd: number): Promise<DataState> {
+    const { states } = await this.hsmStateFd(fd);
+    const isReleased = (states & HsmStateFlag.RELEASED) !== 0;
+    const dataVersion = isReleased ? 0n : await this.dataVersion(fd);
+    return { states, dataVersion, attributes: fstatSync(fd, { bigint: true }) };
+  }
+
+  async look(fd: number, names: readonly string[]): Promise<FileLook> {
+    const xattrs = await Promise.all(names.map((name) => this.getXattr(fd, name)));
+    return { attributes: fstatSync(fd, { bigint: true }), xattrs };
+  }
+
+  async lookByFid(mount: string, fid: Fid, flags: number, names: readonly string[]): Promise<FileLook> {
+    const fd = await this.openByFid(mount, fid, flags);
+    try {
+      return await this.look(fd, names);
+    } finally {
+      closeSync(fd);
+    }
+  }
+
+  async changeXattrs(fd: number, changes: readonly XattrChange[]): Promise<XattrChanges> {
+    const before = fstatSync(fd, { bigint: true });
+    let made = 0;
+    let failure: LhsmError | undefined;
+    try {
+      for (const { name, value } of changes) {
+        if (value) await this.setXattr(fd, name, value);
+        else if (this.#of(fd)?.xattrs.has(name)) await this.removeXattr(fd, name);
+        made += 1;
+      }
+    } catch (error) {
+      if (!(error instanceof LhsmError)) throw error;
+      failure = error;
+    }
+    return { before, after: fstatSync(fd, { bigint: true }), made, failure };
   }
 
   getXattr(fd: number, name: string): Promise<Buffer | undefined> {

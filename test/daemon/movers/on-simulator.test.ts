@@ -1,6 +1,5 @@
 // The movers on the simulated Lustre, through the real binding: what the fake beside this file cannot show (ctime,
 // links, unlinked files, data versions as Lustre has them).
-import { closeSync } from 'node:fs';
 import {
   appendFile,
   link,
@@ -67,7 +66,7 @@ async function act(copytool: Copytool, item: ActionItem, archiveId: number): Pro
   const mover = movers[item.action];
   if (!container || !mover) throw new Error(`no mover for action ${item.action} of archive ${archiveId}`);
   const action = await copytool.begin(item.raw);
-  const fd = item.action === CopytoolAction.REMOVE ? -1 : action.openData();
+  const fd = item.action === CopytoolAction.REMOVE ? -1 : await action.openData();
   let errno = 0;
   try {
     const job = { item, container, fd, counters: newCounters(), log: pino({ level: 'silent' }) };
@@ -75,13 +74,7 @@ async function act(copytool: Copytool, item: ActionItem, archiveId: number): Pro
   } catch (error) {
     errno = errnoFor(error);
   }
-  const isRestore = item.action === CopytoolAction.RESTORE;
-  if (fd >= 0 && !isRestore) closeSync(fd);
-  try {
-    await action.end(item.extent, 0, errno);
-  } finally {
-    if (isRestore) closeSync(fd);
-  }
+  await action.end(item.extent, 0, errno);
 }
 
 const stop = new AbortController();

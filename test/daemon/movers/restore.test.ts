@@ -166,7 +166,7 @@ t.test('the pinned version is taken, whoever else it names: an import beside a r
   t.equal(requests, 1);
 });
 
-t.test('the size is set, whatever the engine left unwritten', async (t) => {
+t.test('the size of a file with holes is set, whatever the engine left unwritten', async (t) => {
   const { bench, fid } = await archived(t, Buffer.alloc(10_000));
   const engine = {
     ...bench.tools.transfer,
@@ -176,7 +176,7 @@ t.test('the size is set, whatever the engine left unwritten', async (t) => {
         etag: bench.lustre.xattr(fid, 'trusted.lhsm_etag') ?? '',
         blobType: 'BlockBlob',
         accessTier: 'Hot',
-        metadata: {},
+        metadata: { lhsm_sparse: '1' },
         lastModified: undefined,
       }),
   };
