@@ -209,5 +209,8 @@ export function containerOptions(config: Config, log: Logger, events?: AgentEmit
     onThrottle: () => {
       events?.emit('containerRequest', { what: 'throttle' });
     },
+    onNote: (note) => {
+      log.warn(note);
+    },
   };
 }

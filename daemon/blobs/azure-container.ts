@@ -39,8 +39,6 @@ export interface ContainerOptions
   /** Told of every failed try that is followed by another. */
   readonly onRetry?: (error: LhsmError) => void;
   readonly onThrottle?: () => void;
-  /** Whether the account has a hierarchical namespace; `auto`, the default, asks it. */
-  readonly hierarchical?: 'auto' | boolean;
   /** Told once, in a sentence for the log, what was assumed because it could not be asked. */
   readonly onNote?: (note: string) => void;
 }
@@ -70,6 +68,7 @@ export class AzureContainer implements ArchiveContainer {
   readonly #probePolicy: RetryPolicy;
   readonly #gate = new ThrottleGate();
   readonly #options: ContainerOptions;
+  readonly #hierarchical: 'auto' | boolean;
   #hasNoted = false;
 
   /** Throws LhsmError for a secret, CA file or container name that is of no use. Asks nothing of the network. */
@@ -84,6 +83,7 @@ export class AzureContainer implements ArchiveContainer {
     this.container = this.#address.container;
     this.prefix = config.prefix;
     this.naming = config.naming;
+    this.#hierarchical = config.hierarchical ?? 'auto';
     this.#options = options;
     this.#policy = retryPolicyOf(options);
     const probeTries = Math.min(this.#policy.maxTries, PROBE_TRIES);
@@ -104,13 +104,13 @@ export class AzureContainer implements ArchiveContainer {
   }
 
   async listing(signal: AbortSignal): Promise<BlobListing> {
-    const { hierarchical = 'auto' } = this.#options;
     const port: ListingPort = {
       client: () => this.client(),
       request: (op, what, abort, run) =>
         this.#request(op, `${what} of container ${this.container}`, abort, run),
     };
-    const isHierarchical = hierarchical === 'auto' ? await hasHierarchy(port, signal) : hierarchical;
+    const isHierarchical =
+      this.#hierarchical === 'auto' ? await hasHierarchy(port, signal) : this.#hierarchical;
     if (isHierarchical === undefined && !this.#hasNoted) {
       this.#hasNoted = true;
       this.#options.onNote?.(

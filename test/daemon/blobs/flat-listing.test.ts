@@ -127,8 +127,9 @@ async function answering(t: Test, blobs: string, next = ''): Promise<AzureContai
       prefix: '',
       naming: 'path',
       credential: { type: 'sas', file },
+      hierarchical: false,
     },
-    { hierarchical: false, maxTries: 1 },
+    { maxTries: 1 },
   );
   t.teardown(async () => {
     container.close();

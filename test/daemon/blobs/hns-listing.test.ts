@@ -160,6 +160,30 @@ t.test('who may not ask for the account looks at a blob, and else takes it for f
   t.match(notes[0], /hierarchical = true/);
 });
 
+t.test('an account that the configuration calls hierarchical is not asked', async (t) => {
+  const server = await startHnsServer();
+  t.teardown(() => server.stop());
+  const dir = mkdtempSync(join(tmpdir(), 'lhsm-hns-'));
+  t.teardown(() => {
+    rmSync(dir, { recursive: true });
+  });
+  const file = join(dir, 'sas');
+  writeFileSync(file, 'sv=2025-01-05&sig=Zmlyc3Q%3D');
+  const container = createArchiveContainer({
+    id: 1,
+    container: server.containerUrl,
+    prefix: '',
+    naming: 'path',
+    credential: { type: 'sas', file },
+    hierarchical: true,
+  });
+  t.teardown(() => {
+    container.close();
+  });
+  t.equal((await container.listing(never)).hierarchical, true);
+  t.equal(server.requests.length, 0);
+});
+
 t.test('a missing container, and an answer of something else', async (t) => {
   const { server, container } = await open(t);
   const listing = await container.listing(never);
