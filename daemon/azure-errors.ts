@@ -129,6 +129,14 @@ const changed: Facts = {
   errno: 116, // ESTALE
 };
 
+const leased: Facts = { what: 'is leased by someone else', code: 'BLOB_LEASED', errno: 16 };
+
+const leaseLost: Facts = {
+  what: 'is not under our lease any more',
+  code: 'LEASE_LOST',
+  errno: 116, // ESTALE
+};
+
 /** Service codes that mean the same whatever the status; https://learn.microsoft.com/rest/api/storageservices/blob-service-error-codes */
 const byServiceCode: Readonly<Record<string, Facts>> = {
   ContainerNotFound: {
@@ -181,7 +189,15 @@ const byServiceCode: Readonly<Record<string, Facts>> = {
     errno: 16,
     hint: 'They go by themselves after seven days, or when the blob is deleted.',
   },
-  LeaseIdMissing: { what: 'is leased by someone else', code: 'BLOB_LEASED', errno: 16 },
+  LeaseIdMissing: leased,
+  LeaseAlreadyPresent: leased,
+  LeaseIsBreakingAndCannotBeAcquired: leased,
+  LeaseLost: leaseLost,
+  LeaseIdMismatchWithLeaseOperation: leaseLost,
+  LeaseIdMismatchWithBlobOperation: leaseLost,
+  LeaseNotPresentWithLeaseOperation: leaseLost,
+  LeaseNotPresentWithBlobOperation: leaseLost,
+  LeaseIsBrokenAndCannotBeRenewed: leaseLost,
   SnapshotsPresent: {
     what: 'has snapshots, and is not deleted with them',
     code: 'BLOB_BUSY',
@@ -200,6 +216,8 @@ const byServiceCode: Readonly<Record<string, Facts>> = {
     retryable: true,
     hint: "Check the container's URL, and the proxies on the way.",
   },
+  // An append blob takes 50,000 appends.
+  BlockCountExceedsLimit: { what: 'takes no more appends', code: 'TOO_LARGE', errno: 27 },
   RequestBodyTooLarge: { what: 'is too large for one request', code: 'TOO_LARGE', errno: 27 },
 };
 

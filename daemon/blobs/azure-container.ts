@@ -3,23 +3,18 @@
 import type { ContainerClient } from '@azure/storage-blob';
 import type { Readable } from 'node:stream';
 import { LhsmError } from '../../native-bindings/errors.js';
+import { httpStatus } from '../azure-errors.js';
 import { AzureClients, type AzureClientOptions } from '../azure-client.js';
 import { ThrottleGate, retryPolicyOf, withRetries, type Attempt, type RetryPolicy } from '../azure-retry.js';
 import type { BlobAuth, BlobHeaders, BlobLocation, ExpectedVersion } from '../blob.js';
-import {
-  codeInBody,
-  httpStatus,
-  isNamelessMissing,
-  isOfService,
-  serviceCode,
-  withCode,
-} from '../azure-errors.js';
 import { blobHeaders, hierarchicalHeaders, sameMetadata, type BlobAnswer } from '../blob-headers.js';
 import type { ArchiveConfig } from '../config/config.js';
 import { hasHierarchy } from './account-kind.js';
+import { archiveAccess } from './archive-access.js';
 import type { ArchiveContainer } from './archive-container.js';
-import { containerAddress, type ContainerAddress } from './container-url.js';
-import { resolveCredential, type CredentialOptions } from './credentials.js';
+import { conditionsOf, nameMissing } from './blob-requests.js';
+import type { ContainerAddress } from './container-url.js';
+import type { CredentialOptions } from './credentials.js';
 import { FlatListing, type ListingPort } from './flat-listing.js';
 import { HnsListing, dataLakeUrl } from './hns-listing.js';
 import type { BlobListing } from './listing.js';
@@ -49,12 +44,6 @@ const DEFAULT_STALL_TIMEOUT_MS = 60_000;
 const PROBE_TRIES = 4;
 const PROBE_PATIENCE_MS = 20_000;
 
-/** The condition headers of an expected version. */
-function conditionsOf(expected: ExpectedVersion): { ifMatch?: string; ifNoneMatch?: string } {
-  if (expected === undefined) return {};
-  return expected === 'absent' ? { ifNoneMatch: '*' } : { ifMatch: expected.etag };
-}
-
 /** One archive id's container. `close` frees its connections; it may then not be used any more. */
 export class AzureContainer implements ArchiveContainer {
   readonly archiveId: number;
@@ -73,11 +62,8 @@ export class AzureContainer implements ArchiveContainer {
 
   /** Throws LhsmError for a secret, CA file or container name that is of no use. Asks nothing of the network. */
   constructor(config: ArchiveConfig, options: ContainerOptions = {}) {
-    const account = /^https?:/i.test(config.container)
-      ? containerAddress(config.container).account
-      : undefined;
-    const { auth, serviceUrl } = resolveCredential(config.credential, { ...options, account });
-    this.#address = containerAddress(config.container, serviceUrl);
+    const { address, auth } = archiveAccess(config, options);
+    this.#address = address;
     this.#auth = auth;
     this.archiveId = config.id;
     this.container = this.#address.container;
@@ -156,9 +142,10 @@ export class AzureContainer implements ArchiveContainer {
 
   async #lookAt(name: string, signal: AbortSignal, policy: RetryPolicy): Promise<BlobHeaders | undefined> {
     const look = async (): Promise<BlobHeaders> => {
-      const answer = await this.#blob(name)
+      const blob = this.#blob(name);
+      const answer = await blob
         .getProperties({ abortSignal: signal })
-        .catch((error: unknown) => this.#nameMissing(error, name, signal));
+        .catch((error: unknown) => nameMissing(error, blob, signal));
       return withHierarchy(blobHeaders(answer, answer.contentLength ?? 0), answer);
     };
     try {
@@ -249,25 +236,6 @@ export class AzureContainer implements ArchiveContainer {
   /** Closes idle connections, and those in use. */
   close(): void {
     this.#clients.close();
-  }
-
-  /**
-   * Not every proxy or emulator passes the header on that says what is missing, and a HEAD has no body that could say
-   * it. A GET has. Throws the error with the code; as it was when nothing shows that a blob service has answered.
-   */
-  async #nameMissing(error: unknown, name: string, signal: AbortSignal): Promise<never> {
-    if (!isNamelessMissing(error)) throw error;
-    let said: unknown = error;
-    try {
-      const answer = await this.#blob(name).download(0, 1, { abortSignal: signal });
-      (answer.readableStreamBody as Readable | undefined)?.destroy();
-    } catch (second) {
-      said = second;
-    }
-    if (httpStatus(said) !== 404) throw said;
-    const code = serviceCode(said) ?? codeInBody(said);
-    if (code !== undefined) throw withCode(error, code);
-    throw isOfService(error) || isOfService(said) ? withCode(error, 'BlobNotFound') : error;
   }
 
   #blob(name: string): ReturnType<AzureClients['blob']> {
