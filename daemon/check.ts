@@ -9,6 +9,7 @@ import { loadLustre } from '../native-bindings/liblustreapi.js';
 import { containerOptions } from './agent-parts.js';
 import { createArchiveContainer } from './blobs/azure-container.js';
 import type { ArchiveConfig, Config } from './config/config.js';
+import { loadIdMap } from './jobs/id-map.js';
 import { deviceOf } from './mount-lock.js';
 import { fsnameOf } from './mounted.js';
 
@@ -37,6 +38,13 @@ export async function check(config: Config, print: (line: string) => void): Prom
   }
   for (const archive of config.archives) {
     await attempt(`archive ${archive.id}, container ${archive.container}`, () => probe(archive, config));
+  }
+  for (const map of [config.jobs.userMap, config.jobs.groupMap]) {
+    if (map === undefined) continue;
+    await attempt(`map ${map}`, async () => {
+      const { size } = await loadIdMap(map, new AbortController().signal);
+      return `${size} names`;
+    });
   }
   return good;
 }

@@ -49,6 +49,8 @@ const codes: ReadonlyMap<string, number> = new Map([
   ['USAGE', ExitCode.USAGE],
   ['BAD_REQUEST', ExitCode.USAGE],
   ['JOB_SPEC', ExitCode.USAGE],
+  ['PREFIX_INVALID', ExitCode.USAGE],
+  ['PREFIXES_OVERLAP', ExitCode.USAGE],
   ['JOB_RUNNING', ExitCode.JOB_RUNNING],
 ]);
 

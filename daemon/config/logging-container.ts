@@ -1,5 +1,5 @@
-// Where the jobs' logging container is, and which archive's credential opens it: checks.ts calls it for a file, the jobs
-// for a configuration.
+// Which archive's account the jobs' logging container is in, as far as a configuration says that without its secrets:
+// checks.ts calls it. Whoever opens the container knows the secrets, and asks them.
 import { mostSegments } from '../blobs/container-url.js';
 
 interface Archive {

@@ -119,6 +119,8 @@ function find(routes: Routes, method: string, path: string): Found | Answer {
 const STATUS_OF_CODE: Readonly<Record<string, number>> = {
   BAD_REQUEST: 400,
   JOB_SPEC: 400,
+  PREFIX_INVALID: 400,
+  PREFIXES_OVERLAP: 400,
   JOB_UNKNOWN: 404,
   JOB_RUNNING: 409,
 };

@@ -161,6 +161,7 @@ t.test('--check says line by line what is well and what is not', async (t) => {
     site.settings(0, {
       library: '/nowhere/lib.so',
       archives: [{ ...(site.settings().archives[0] ?? { credential: '' }), container: 'not-there' }],
+      more: '[jobs]\nuser_map = "/nowhere/users.toml"\n',
     }),
     ['--check'],
   );
@@ -168,6 +169,7 @@ t.test('--check says line by line what is well and what is not', async (t) => {
   t.match(output, /ok {4}mount/);
   t.match(output, /FAIL {2}library \/nowhere\/lib\.so/);
   t.match(output, /FAIL {2}archive 1, container not-there/);
+  t.match(output, /FAIL {2}map \/nowhere\/users\.toml/);
 });
 
 t.test('a state_dir that cannot be written', async (t) => {
