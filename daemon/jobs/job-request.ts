@@ -5,6 +5,7 @@ import { z } from 'zod';
 import { LhsmError } from '../../native-bindings/errors.js';
 import { nearest } from '../config/nearest.js';
 import { JOB_KINDS, type ConflictMode, type JobKind, type JobSpec } from './job.js';
+import { listedPrefixes } from './prefixes.js';
 import { compactTime } from './status-file.js';
 
 const MAX_WINDOW = 100_000;
@@ -152,19 +153,6 @@ function archiveOf({ archiveId }: JobRequest, { archiveIds }: SpecContext): numb
   throw refused('JOB_SPEC', 'the archive id is missing, and more than one may be meant', hint);
 }
 
-/** Two prefixes of which one begins with the other, as text: `/data` and `/data2`. A slash before them is nothing. */
-function overlapping(prefixes: readonly string[]): readonly [string, string] | undefined {
-  const sorted = prefixes
-    .map((given) => ({ given, text: given.replace(/^\/+/, '') }))
-    .sort((a, b) => (a.text < b.text ? -1 : a.text > b.text ? 1 : 0));
-  // Sorted, what begins with a text stands directly behind it.
-  for (const [at, { given, text }] of sorted.entries()) {
-    const next = sorted[at + 1];
-    if (next?.text.startsWith(text)) return [given, next.given];
-  }
-  return undefined;
-}
-
 /** `/mnt/lustre/a/` and `a` → `/a`. */
 function pathBelow(path: string, mount: string): string {
   const plain = posix.join('/', path);
@@ -173,8 +161,8 @@ function pathBelow(path: string, mount: string): string {
 }
 
 /**
- * The job that is wished for, complete. Throws LhsmError code JOB_SPEC: prefixes that overlap, an archive id that is not
- * configured or not named where it must be.
+ * The job that is wished for, complete. Throws LhsmError code JOB_SPEC for an archive id that is not configured, or not
+ * named where it must be; PREFIX_INVALID and PREFIXES_OVERLAP.
  */
 export function jobSpec(request: JobRequest, context: SpecContext): JobSpec {
   const { kind, dryRun, logItems, maximumErrors } = request;
@@ -185,13 +173,7 @@ export function jobSpec(request: JobRequest, context: SpecContext): JobSpec {
     return { kind: 'export', ...shared, path, window: request.window ?? context.window };
   }
   const { prefixes, conflictMode, attributesOnly } = request;
-  const both = overlapping(prefixes);
-  if (both) {
-    throw refused(
-      'JOB_SPEC',
-      `the prefixes ${both.map((prefix) => JSON.stringify(prefix)).join(' and ')} overlap: one begins with the other`,
-      'Leave one of them out, or end a directory with a slash: /data/ and /data2/ do not overlap.',
-    );
-  }
+  // Refused before there is a job; the import does it once more, when it knows the archive's prefix and account.
+  listedPrefixes(prefixes, { archivePrefix: '', hierarchical: false });
   return { kind: 'import', ...shared, prefixes, conflictMode, attributesOnly };
 }

@@ -135,7 +135,7 @@ t.test('overlapping prefixes', (t) => {
       specOf({ kind: 'import', prefixes });
       return false;
     } catch (error) {
-      t.match(error, { code: 'JOB_SPEC', message: /overlap/ });
+      t.match(error, { code: 'PREFIXES_OVERLAP' });
       return true;
     }
   };
@@ -179,7 +179,9 @@ t.test('no body makes it throw anything else', (t) => {
         specOf({ ...rest, ...kind });
         return true;
       } catch (error) {
-        return ['BAD_REQUEST', 'JOB_SPEC'].includes((error as { code?: string }).code ?? '');
+        return ['BAD_REQUEST', 'JOB_SPEC', 'PREFIX_INVALID', 'PREFIXES_OVERLAP'].includes(
+          (error as { code?: string }).code ?? '',
+        );
       }
     }),
   );
