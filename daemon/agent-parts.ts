@@ -9,6 +9,7 @@ import { crc64Implementation } from '../native-bindings/crc64.js';
 import { loadHost } from '../native-bindings/libc.js';
 import type { HostOs } from '../native-bindings/host.js';
 import { loadLustre } from '../native-bindings/liblustreapi.js';
+import { AgentJobs } from './agent-jobs.js';
 import type { StatusMemory } from './agent-status.js';
 import { createArchiveContainer, type ContainerOptions } from './blobs/azure-container.js';
 import type { Config } from './config/config.js';
@@ -67,6 +68,7 @@ export interface Parts {
   readonly registration: Registration;
   readonly readiness: Readiness;
   readonly heart: Heart;
+  readonly jobs: AgentJobs;
 }
 
 /**
@@ -182,7 +184,16 @@ export async function buildParts(context: PartsContext): Promise<Parts> {
   teardown.push(() => {
     readiness.stop();
   });
-  return { fsname, systemd, journal, left, gates, scheduler, receiver, registration, readiness, heart };
+  const jobs = new AgentJobs({
+    config,
+    lustre,
+    container: tools.container,
+    containerOptions: containerOptions(config(), log, events),
+    events,
+    log,
+  });
+  teardown.push(() => jobs.close());
+  return { fsname, systemd, journal, left, gates, scheduler, receiver, registration, readiness, heart, jobs };
 }
 
 /** What we register for: empty, that is every archive, when one entry stands for all others. */

@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { LhsmError } from '../native-bindings/errors.js';
 import { decodeActionItem } from '../native-bindings/structs.js';
+import { loggingContainerUnset } from './agent-jobs.js';
 import { partsStatus, StatusMemory } from './agent-status.js';
 import { archiveIds, buildParts, type Parts, type Teardown } from './agent-parts.js';
 import { applyReloadable, whatChanged } from './config/changes.js';
@@ -172,15 +173,8 @@ export class Agent implements AgentControl {
   }
 
   get jobs(): JobsControl {
-    if (this.#config.jobs.loggingContainer === undefined) {
-      throw new LhsmError('there is no logging container, and without one there are no jobs', {
-        code: 'LOGGING_CONTAINER_UNSET',
-        op: 'jobs',
-        errno: 22,
-        hint: 'Set logging_container of [jobs] to a container beside that of the archive, then restart the daemon.',
-      });
-    }
-    throw new LhsmError('this daemon does not run jobs', { code: 'NOT_SERVING', op: 'jobs', errno: 11 });
+    if (this.#config.jobs.loggingContainer === undefined) throw loggingContainerUnset();
+    return this.#serving().jobs;
   }
 
   logLevel(): string {
@@ -262,6 +256,7 @@ export class Agent implements AgentControl {
       registration.receive();
       heart.start();
       this.#state = 'running';
+      if (this.#config.jobs.loggingContainer !== undefined) parts.jobs.resume();
       systemd.ready();
       systemd.status(`serving ${this.#config.mount} (${parts.fsname})`);
       this.#log.info({ mount: this.#config.mount, fsname: parts.fsname }, 'serving');
@@ -288,8 +283,9 @@ export class Agent implements AgentControl {
     await this.#started.catch(() => undefined);
     const parts = this.#parts;
     if (parts) {
-      const { registration, receiver } = parts;
+      const { registration, receiver, jobs } = parts;
       await this.#served;
+      await jobs.close();
       await this.#renewed(parts);
       if (registration.registered) {
         receiver.intake('hold');

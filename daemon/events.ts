@@ -1,5 +1,6 @@
 // What happens in the agent, as typed events: hsm/ and agent.ts emit them, metrics.ts and tests listen.
 // Nobody's work depends on a listener: one that throws is reported and otherwise ignored.
+import type { JobKind, JobState } from './jobs/job.js';
 
 /** What an action does. `unknown` is an action number that we do not know. */
 export type ActionKind = 'archive' | 'restore' | 'remove' | 'cancel' | 'unknown';
@@ -117,6 +118,15 @@ export interface ContainerRequestEvent {
   readonly what: 'retry' | 'throttle';
 }
 
+/** What a job of this node has come to; every few seconds, and at its end. */
+export interface JobEvent {
+  readonly kind: JobKind;
+  readonly name: string;
+  readonly state: JobState;
+  /** By the names of the job's document. */
+  readonly counts: Readonly<Record<string, number>>;
+}
+
 /** A SIGHUP or `lhsm-azblob reload` was carried out. */
 export interface ReloadedEvent {
   readonly ok: boolean;
@@ -139,6 +149,7 @@ export interface AgentEvents {
   unregistered: UnregisteredEvent;
   probed: ProbedEvent;
   containerRequest: ContainerRequestEvent;
+  job: JobEvent;
   reloaded: ReloadedEvent;
 }
 

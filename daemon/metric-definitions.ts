@@ -102,6 +102,13 @@ export const METRICS = {
     'archive_id',
     'code',
   ),
+  lhsm_azblob_job_running: gauge('1 while this node runs a job of the kind.', 'kind'),
+  lhsm_azblob_jobs_total: counter('Jobs that this node has brought to their end.', 'kind', 'state'),
+  lhsm_azblob_job_items_total: counter(
+    "What jobs of this node have counted, by the counts of the jobs' documents: importedFiles, totalErrors …",
+    'kind',
+    'count',
+  ),
   lhsm_azblob_reloads_total: counter('Reloads of the configuration (SIGHUP or command).', 'result'),
   lhsm_azblob_event_loop_lag_seconds: gauge(
     'How late the event loop is, over the last ten seconds or more. stat: mean, p99, max.',

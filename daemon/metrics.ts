@@ -3,7 +3,15 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
 import { errnoName } from '../native-bindings/errors.js';
 import { EventLoopMonitor } from './event-loop.js';
-import { ACTION_KINDS, LANES, type ActionKind, type AgentEmitter, type Lane } from './events.js';
+import {
+  ACTION_KINDS,
+  LANES,
+  type ActionKind,
+  type AgentEmitter,
+  type JobEvent,
+  type Lane,
+} from './events.js';
+import { isFinal } from './jobs/job.js';
 import { METRICS, type MetricDefinition, type MetricName } from './metric-definitions.js';
 
 /** What a scrape asks of the agent; AgentStatus fits. */
@@ -57,6 +65,8 @@ class PromMetrics implements Metrics {
   readonly #source: MetricsOptions['source'];
   readonly #off: (() => void)[];
   readonly #codes = new Set<string>();
+  /** The last that was heard of a job. */
+  #job: Pick<JobEvent, 'name' | 'counts'> | undefined;
   readonly #finishedBytes = { upload: 0, download: 0 };
   readonly #countedBytes = { upload: 0, download: 0 };
 
@@ -187,10 +197,26 @@ class PromMetrics implements Metrics {
           code: ready ? 'none' : this.#code(code ?? 'OTHER'),
         });
       }),
+      events.on('job', (event) => {
+        this.#countJob(event);
+      }),
       events.on('reloaded', ({ ok }) => {
         this.#count('lhsm_azblob_reloads_total', { result: ok ? 'ok' : 'failed' });
       }),
     ];
+  }
+
+  #countJob({ kind, name, state, counts }: JobEvent): void {
+    const before = this.#job?.name === name ? this.#job.counts : {};
+    this.#job = { name, counts };
+    for (const [count, value] of Object.entries(counts)) {
+      // After a restart of the job from its checkpoint there may be less: a counter never goes back.
+      const more = value - (before[count] ?? 0);
+      if (more > 0) this.#count('lhsm_azblob_job_items_total', { kind, count }, more);
+    }
+    const isOver = isFinal(state);
+    this.#set('lhsm_azblob_job_running', { kind }, isOver ? 0 : 1);
+    if (isOver) this.#count('lhsm_azblob_jobs_total', { kind, state });
   }
 
   #readSource({ lanes, inFlight }: MetricsSource): void {

@@ -55,7 +55,7 @@ export const exitCodeMeanings: Readonly<Record<number, string>> = {
   [ExitCode.FAILED]: 'The daemon refused, or the check found errors.',
   [ExitCode.USAGE]: 'The command line is wrong.',
   [ExitCode.PARTIAL]: 'The job that was waited for ended with some conflicts or errors.',
-  [ExitCode.JOB_FAILED]: 'The job that was waited for failed.',
+  [ExitCode.JOB_FAILED]: 'The job could not begin, or the one that was waited for failed.',
   [ExitCode.CANCELED]: 'The job that was waited for was canceled.',
   [ExitCode.JOB_RUNNING]: 'Refused, because another job runs.',
   [ExitCode.NO_DAEMON]: 'No daemon answers.',

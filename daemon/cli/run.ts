@@ -52,6 +52,10 @@ const codes: ReadonlyMap<string, number> = new Map([
   ['PREFIX_INVALID', ExitCode.USAGE],
   ['PREFIXES_OVERLAP', ExitCode.USAGE],
   ['JOB_RUNNING', ExitCode.JOB_RUNNING],
+  // A job that could not begin has failed.
+  ...['IMPORT_NAMING', 'ID_MAP', 'JOB_EXISTS', 'ARCHIVE_UNKNOWN'].map(
+    (code) => [code, ExitCode.JOB_FAILED] as const,
+  ),
 ]);
 
 function report(error: unknown, io: Io): number {

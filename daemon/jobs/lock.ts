@@ -129,6 +129,11 @@ export class JobLock {
     }
   }
 
+  /** Renews no more: the lease runs out by itself, unless who has its id comes back for it. */
+  leave(): void {
+    this.#end();
+  }
+
   #end(): void {
     clearTimeout(this.#renewal);
     clearTimeout(this.#deadline);

@@ -54,11 +54,18 @@ t.test('what the events tell is counted', async (t) => {
   events.emit('containerRequest', { what: 'throttle' });
   events.emit('containerRequest', { what: 'retry' });
   events.emit('containerRequest', { what: 'retry' });
+  const job = { kind: 'import', name: 'nightly' } as const;
+  events.emit('job', { ...job, state: 'InProgress', counts: { importedFiles: 7 } });
+  events.emit('job', { ...job, state: 'InProgress', counts: { importedFiles: 5 } });
+  events.emit('job', { ...job, state: 'Completed', counts: { importedFiles: 9 } });
   events.emit('reloaded', { ok: true, applied: [], needRestart: [] });
   events.emit('registered', { archiveIds: [2], again: false });
   const expected: Readonly<Record<string, number>> = {
     'lhsm_azblob_received_actions_total{kind="restore",archive_id="2",blocking="true"}': 47,
     lhsm_azblob_malformed_buffers_total: 1,
+    'lhsm_azblob_job_items_total{kind="import",count="importedFiles"}': 11,
+    'lhsm_azblob_job_running{kind="import"}': 0,
+    'lhsm_azblob_jobs_total{kind="import",state="Completed"}': 1,
     'lhsm_azblob_action_queue_seconds_count{lane="restore"}': 1,
     'lhsm_azblob_actions_total{kind="restore",archive_id="2",result="succeeded",errno="none"}': 1,
     'lhsm_azblob_actions_total{kind="restore",archive_id="2",result="failed",errno="ENOENT"}': 1,

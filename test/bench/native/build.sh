@@ -19,7 +19,8 @@ touch "$tmp/stamp"
   gcc floor.o conn.o http.o -o floor -lssl -lcrypto -lpthread
   gcc pattern-file.o pattern.o -o pattern-file -lpthread
   gcc measure.o -o measure
+  gcc stub-floor.o -o stub-floor -ldl -lpthread
 )
-for file in blob-server floor pattern-file measure stamp; do
+for file in blob-server floor pattern-file measure stub-floor stamp; do
   mv -f "$tmp/$file" "$out/$file"
 done

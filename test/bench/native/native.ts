@@ -11,6 +11,7 @@ export interface NativeBuild {
   readonly floor: string;
   readonly patternFile: string;
   readonly measure: string;
+  readonly stubFloor: string;
 }
 
 let building: Promise<NativeBuild> | undefined;
@@ -27,6 +28,7 @@ async function build(): Promise<NativeBuild> {
     floor: join(dir, 'floor'),
     patternFile: join(dir, 'pattern-file'),
     measure: join(dir, 'measure'),
+    stubFloor: join(dir, 'stub-floor'),
   };
 }
 

@@ -1,0 +1,45 @@
+// What the runner wants of the work of a job, be it an import or an export: import.ts and export.ts give it.
+import type { Logger } from 'pino';
+import type { JobReport } from './report.js';
+import type { ExportCounts, ImportCounts, JobDocument } from './job.js';
+
+/** What a job's work is given. */
+export interface WorkContext {
+  readonly document: JobDocument;
+  readonly report: JobReport;
+  /** What `snapshot` said last before a restart; undefined for a job that begins. */
+  readonly snapshot: unknown;
+  /** Nanoseconds since 1970: what the job makes has no ctime before that. */
+  readonly startedNs: bigint;
+  /** A folder of the job's own on the local disk; the runner removes it when the job is over. */
+  readonly scratch: string;
+  readonly log: Logger;
+}
+
+/** The work of one job. */
+export interface JobWork {
+  /**
+   * Does it. Rejects with LhsmError for what fails the job as a whole, and with the signal's reason once that has
+   * aborted and nothing is under way any more.
+   */
+  run(signal: AbortSignal): Promise<void>;
+  /** As of now, what is under way included. */
+  counts(): ImportCounts | ExportCounts;
+  /** Whether something was left undone though the work ran to its end. */
+  isPartial(): boolean;
+  /** Where to go on, as JSON, and at the same moment nothing more than what was added to the report. */
+  snapshot(): unknown;
+  /** Resolves when what the snapshot relies on is on disk. */
+  flush(): Promise<void>;
+  /** The job is over: counts and reports what is only half done as well. */
+  settle(): void;
+  /** 0 to 100, where it can be told. */
+  percent?(): number | undefined;
+  /** One sentence of what goes on. */
+  message(): string;
+  /** Frees what it holds. */
+  close(): Promise<void>;
+}
+
+/** Makes the work of a job: checks what can be checked before anything is touched, and rejects with what is wrong. */
+export type WorkMaker = (context: WorkContext, signal: AbortSignal) => Promise<JobWork>;
