@@ -29,8 +29,12 @@ export class NotADirectory extends LhsmError {
 export interface Directory {
   /** Relative to the mount; empty for its root. */
   readonly path: Buffer;
-  /** Whether this cache has created it: then nothing is in it that the job has not put there. */
+  /** Whether this cache has created it. */
   readonly madeByJob: boolean;
+  /** Whether nobody but root could have put anything into it since: then nothing is in it that the job does not know of. */
+  readonly onlyOurs: boolean;
+  /** To be told before it gets its owner and mode: others may be able to write to it from then on. */
+  handOver(uid: number, mode: number): void;
   /** The path of a name in it, for one call; `.` for the directory itself. */
   pathOf(name: Buffer): Buffer;
 }
@@ -47,6 +51,7 @@ export interface DirectoryCacheOptions {
 class Entry implements Directory {
   readonly path: Buffer;
   madeByJob = false;
+  #handedOver = false;
   fd = -1;
   users = 0;
   /** No longer in the cache: to be closed by its last user. */
@@ -56,6 +61,14 @@ class Entry implements Directory {
 
   constructor(path: Buffer) {
     this.path = path;
+  }
+
+  get onlyOurs(): boolean {
+    return this.madeByJob && !this.#handedOver;
+  }
+
+  handOver(uid: number, mode: number): void {
+    if (uid !== 0 || (mode & 0o022) !== 0) this.#handedOver = true;
   }
 
   pathOf(name: Buffer): Buffer {
@@ -243,6 +256,7 @@ export class DirectoryCache {
     const path = entry.pathOf(Buffer.from('.'));
     const now = await this.#calls.lstat(path);
     const { uid, gid, mode } = this.#options.defaults;
+    entry.handOver(uid, mode);
     const calls = { paths: this.#calls, setMtime: () => Promise.resolve() };
     if (now) await applyAttributes(calls, path, now, { uid, gid, mode, mtimeNs: undefined }, {});
   }

@@ -22,6 +22,7 @@ export async function importDirectory(item: Item): Promise<void> {
     }
     const wanted = { uid, gid, mode, mtimeNs: undefined };
     const options = { keepSetId: tools.attributes.keepSetId ?? false, dryRun };
+    directory.handOver(uid, mode);
     const changed = await applyAttributes(attributeCalls(item), path, now, wanted, options);
     // What is made in it moves its mtime.
     if (!dryRun) tools.directoryTimes.note(item.path, mtimeNs);

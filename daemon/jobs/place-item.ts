@@ -42,8 +42,8 @@ export async function placeItem(item: Item, placing: Placing): Promise<void> {
       return;
     }
     const path = directory.pathOf(name);
-    // What the job has just made holds nothing that it does not know of: no look before.
-    let isFresh = directory.madeByJob && !dryRun && !attributesOnly;
+    // No look before where nothing can be. Elsewhere there must be one: the library's import follows a link.
+    let isFresh = directory.onlyOurs && !dryRun && !attributesOnly;
     let failure: unknown;
     for (let tries = 0; tries < MAX_TRIES; tries += 1) {
       const found = isFresh ? undefined : await look(item, directory, name);
