@@ -11,20 +11,11 @@ import type { DirectoryCache } from './directories.js';
 import type { ImportCounts, ImportSpec, LogEntry } from './job.js';
 import { PathCalls } from './path-calls.js';
 
-/** What an import asks of the container beside what movers do. */
-export interface SmallBlobs {
-  /**
-   * The content's first `maxBytes` + 1 bytes, so that a longer one shows; of the version of this ETag, if given. Rejects as
-   * ArchiveContainer's methods do.
-   */
-  readSmall(name: string, maxBytes: number, etag: string | undefined, signal: AbortSignal): Promise<Buffer>;
-}
-
 export interface ItemTools {
   /** As loaded, not within a share: every call goes through `share`. */
   readonly lustre: Lustre;
   readonly mount: string;
-  readonly container: ArchiveContainer & SmallBlobs;
+  readonly container: ArchiveContainer;
   readonly directories: DirectoryCache;
   readonly spec: ImportSpec;
   readonly attributes: ReadOptions;

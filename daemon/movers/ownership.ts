@@ -1,11 +1,11 @@
 // Asks the file system what collision.ts needs to know of other files and of this one.
 // archive.ts, restore.ts and remove.ts call it.
-import { hasCode } from '../../native-bindings/errors.js';
-import { parseBlobXattr } from '../blobs/names.js';
+import { LhsmError, hasCode } from '../../native-bindings/errors.js';
+import { parseBlobXattr, pathOfBlobName } from '../blobs/names.js';
 import { FOR_ATTRIBUTES, saysGone } from './descriptors.js';
 import { MEMORY_XATTRS, pinOf } from './file-record.js';
-import type { MoverTools } from './mover.js';
-import { sameEtag, type OwnersWord } from './collision.js';
+import { BLOB_XATTR, type MoverTools } from './mover.js';
+import { sameEtag, sameFid, type OwnersWord } from './collision.js';
 import type { Fid } from '../../native-bindings/lustre.js';
 import type { ArchiveContainer } from '../blobs/archive-container.js';
 
@@ -31,6 +31,30 @@ export async function askOwner(
   } catch (error) {
     // ELOOP and ENXIO: a symbolic link or a device has that FID, which no blob of a file is of.
     if (saysGone(error) || hasCode(error, 'ELOOP') || hasCode(error, 'ENXIO')) return 'no';
+    throw error;
+  }
+}
+
+/**
+ * The file that stands where the blob's name leads, if it is another one than `fid` and remembers this blob: an import has
+ * made it of the blob after `fid` had lost that path. undefined when there is none. Rejects when it cannot be looked at.
+ */
+export async function claimantAtPath(
+  tools: MoverTools,
+  container: ArchiveContainer,
+  name: string,
+  fid: Fid,
+): Promise<Fid | undefined> {
+  if (container.naming !== 'path') return undefined;
+  try {
+    const path = Buffer.concat([Buffer.from(`${tools.mount}/`), pathOfBlobName(container.prefix, name)]);
+    const value = await tools.lustre.getXattrPath(path, BLOB_XATTR);
+    if (value === undefined || !namesBlob(value, container, name)) return undefined;
+    const there = await tools.lustre.pathToFid(path);
+    return sameFid(there, fid) ? undefined : there;
+  } catch (error) {
+    const noFile = ['ENOENT', 'ENOTDIR', 'ELOOP', 'ENAMETOOLONG'].some((code) => hasCode(error, code));
+    if (noFile || (error instanceof LhsmError && error.op === 'name')) return undefined;
     throw error;
   }
 }

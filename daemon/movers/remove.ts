@@ -8,7 +8,7 @@ import { withFileIfThere } from './descriptors.js';
 import { FileRecord, MEMORY_XATTRS, recall, type Memory } from './file-record.js';
 import { namesToTry } from './file-names.js';
 import { fileSystemId } from './file-system-id.js';
-import { askOwner } from './ownership.js';
+import { askOwner, claimantAtPath } from './ownership.js';
 import type { Mover, MoverJob, MoverOutcome, MoverTools } from './mover.js';
 import type { BlobHeaders } from '../blob.js';
 
@@ -46,6 +46,7 @@ async function removeOfFile(
   refuseIfReleased(await statesOf(fd, tools), item.fid);
   signal.throwIfAborted();
   const found = await find(job, tools, signal, memory);
+  if (await claimantAtPath(tools, container, found.name, item.fid)) throw notOurs(found.name, 'other-file');
   const notes: string[] = [];
   const record = new FileRecord(tools.lustre, fd, container, memory, before);
   const outcome = await deleteIfOurs(job, tools, signal, memory, found, (run) =>

@@ -59,6 +59,8 @@ type Used = Pick<
   | 'lookByFid'
   | 'changeXattrs'
   | 'getXattr'
+  | 'getXattrPath'
+  | 'pathToFid'
   | 'setXattr'
   | 'removeXattr'
   | 'setTimes'
@@ -237,6 +239,14 @@ export class FakeLustre implements Used {
     return this.#call('getXattr', () => this.#of(fd)?.xattrs.get(name), name);
   }
 
+  getXattrPath(path: string | Buffer, name: string): Promise<Buffer | undefined> {
+    return this.#call('getXattrPath', () => this.#atFull(path).xattrs.get(name), name);
+  }
+
+  pathToFid(path: string | Buffer): Promise<Fid> {
+    return this.#call('pathToFid', () => this.#atFull(path).fid);
+  }
+
   setXattr(fd: number, name: string, value: Buffer): Promise<void> {
     return this.#call('setXattr', () => this.#change(fd)?.xattrs.set(name, value), name).then(
       () => undefined,
@@ -291,6 +301,10 @@ export class FakeLustre implements Used {
   #at(path: string): Node {
     for (const node of this.#nodes.values()) if (node.paths.includes(path)) return node;
     throw this.#error('ENOENT', path);
+  }
+
+  #atFull(path: string | Buffer): Node {
+    return this.#at(path.toString().slice(this.mount.length + 1));
   }
 
   #of(fd: number): Node | undefined {
