@@ -263,11 +263,7 @@ export class Requester<T extends AskedFile> {
       try {
         await this.#request(UserAction.CANCEL, some, 0);
       } catch (error) {
-        this.#options.onNotice?.({
-          code: 'CANCEL_FAILED',
-          message: `${this.#outstanding.size} requests stay at the coordinator: ${describeError(error)}`,
-          hint: 'They go on. lfs hsm_cancel takes them back one by one; hsm_control=purge all that there are.',
-        });
+        this.#noticeLeft(describeError(error));
         break;
       }
     }
@@ -276,7 +272,17 @@ export class Requester<T extends AskedFile> {
     while (this.#outstanding.size > 0 && performance.now() < untilMs) {
       await this.#bell.wait(untilMs - performance.now());
     }
+    // A request that was not handed out yet is cancelled when it would be, which takes an agent that serves it.
+    if (this.#outstanding.size > 0) this.#noticeLeft('their ends have not come yet');
     for (const entry of this.#outstanding.entries()) this.#outstanding.settle(entry, { kind: 'canceled' });
+  }
+
+  #noticeLeft(why: string): void {
+    this.#options.onNotice?.({
+      code: 'CANCEL_INCOMPLETE',
+      message: `${this.#outstanding.size} cancelled requests are still at the coordinator: ${why}`,
+      hint: 'Those that no agent serves stay until one does; hsm_control=purge on the MDS clears all that there are.',
+    });
   }
 
   /** Nothing more is asked for; `run` rejects with it when the rest has ended. */
