@@ -10,6 +10,9 @@ import type { ArchiveContainer } from '../blobs/archive-container.js';
 /** Hard links looked at for one file: each costs a call to the MDT. */
 const MAX_LINKS = 64;
 
+/** What asks for paths. */
+type NameTools = Pick<MoverTools, 'lustre' | 'mount'>;
+
 /** A blob name and where it came from. */
 export interface FileName {
   readonly name: string;
@@ -18,7 +21,7 @@ export interface FileName {
 }
 
 /** The file's paths, each once, `limit` at most. A link number past the last gives the first or last path again. */
-async function* pathsOf(tools: MoverTools, fid: Fid, limit: number): AsyncGenerator<Buffer, void, undefined> {
+async function* pathsOf(tools: NameTools, fid: Fid, limit: number): AsyncGenerator<Buffer, void, undefined> {
   const seen = new Set<string>();
   for (let link = 0; link < limit; link += 1) {
     const path = await pathOf(tools, fid, link);
@@ -30,7 +33,7 @@ async function* pathsOf(tools: MoverTools, fid: Fid, limit: number): AsyncGenera
 }
 
 /** The file's path number `link`; undefined when it has none (any more). Rejects when the MDT cannot tell. */
-async function pathOf(tools: MoverTools, fid: Fid, link: number): Promise<Buffer | undefined> {
+async function pathOf(tools: NameTools, fid: Fid, link: number): Promise<Buffer | undefined> {
   try {
     const path = await tools.lustre.fidToPath(tools.mount, fid, link);
     return path.length > 0 ? path : undefined;
@@ -85,7 +88,7 @@ export async function nameToArchive(
  * A path that makes no name is passed over.
  */
 export async function* namesToTry(
-  tools: MoverTools,
+  tools: NameTools,
   container: ArchiveContainer,
   fid: Fid,
 ): AsyncGenerator<string, void, undefined> {
