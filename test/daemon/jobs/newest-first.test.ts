@@ -47,7 +47,7 @@ function inOrder(files: readonly SpooledFile[]): SpooledFile[] {
   });
 }
 
-t.test('any files come out the newest first, whatever the runs', async (t) => {
+t.test('any files come out the newest first, whatever the runs', async () => {
   await fc.assert(
     fc.asyncProperty(
       fc.uniqueArray(spooled, { selector: ({ fid }) => `${fid.seq}:${fid.oid}:${fid.ver}`, maxLength: 60 }),

@@ -1,0 +1,275 @@
+// Restores everything released under some paths, or in a list, through the coordinator, so that the agents of every node share
+// the work. The admin API runs it for `lhsm-azblob restore`.
+import type { Lustre } from '../../native-bindings/lustre.js';
+import { LhsmError, errnoNumber } from '../../native-bindings/errors.js';
+import type { AgentEmitter } from '../events.js';
+import type { Outcome, RequestNotice } from './asked-file.js';
+import type { FinishedHint } from './end-watch.js';
+import { findingOf, type Finding } from './finding.js';
+import { Rates } from './rates.js';
+import type { RequestTimings } from './request-options.js';
+import { Requester } from './requester.js';
+import { releasedFiles, type ReleasedFile, type SourceOptions } from './restore-source.js';
+
+export interface BatchRestoreOptions extends SourceOptions {
+  /** Most requests outstanding at the coordinator; fewer where that suffices, see request-window.ts. */
+  readonly window: number;
+  /** Stops asking before the sum of sizes would pass it; what is left is told. */
+  readonly bytesLimit?: bigint;
+  /** Goes with every request, so that agents of other nodes can say where they leave a reason. */
+  readonly data?: Buffer;
+  readonly timings?: Partial<RequestTimings>;
+  /** How often progress is told. */
+  readonly progressMs?: number;
+}
+
+export interface BatchRestoreTools {
+  readonly lustre: Pick<
+    Lustre,
+    'request' | 'hsmState' | 'currentAction' | 'hsmStateFd' | 'fdToFid' | 'fidToPath'
+  >;
+  readonly events?: Pick<AgentEmitter, 'on'>;
+}
+
+export interface BatchRestoreHooks {
+  /** Each failure, by file. */
+  readonly onFinding?: (finding: Finding) => void;
+  readonly onNotice?: (notice: RequestNotice) => void;
+  readonly onProgress?: (progress: BatchRestoreProgress) => void;
+  /** Takes the function that tells ends of actions from elsewhere, of agents of other nodes say. */
+  readonly onHints?: (hint: (told: FinishedHint) => void) => void;
+}
+
+export interface BatchRestoreNumbers {
+  /** Released files found, and their bytes. */
+  readonly discovered: number;
+  readonly discoveredBytes: bigint;
+  readonly asked: number;
+  readonly done: number;
+  readonly doneBytes: bigint;
+  /** Requests that failed, and names that could not be looked at. */
+  readonly failed: number;
+  readonly canceled: number;
+  /** Removed before they were restored. */
+  readonly vanished: number;
+  /** Names that need no restore. */
+  readonly skipped: number;
+  /** Not asked for, because of `bytesLimit`. */
+  readonly left: number;
+  readonly leftBytes: bigint;
+  readonly outstanding: number;
+  /** Requests that may be outstanding now. */
+  readonly limit: number;
+  /** The most that were outstanding at once. */
+  readonly maxQueue: number;
+}
+
+export interface BatchRestoreProgress extends BatchRestoreNumbers {
+  /** Over the last minute. */
+  readonly filesPerSecond: number;
+  readonly bytesPerSecond: number;
+  /** Undefined until everything has been found, or while nothing is restored. */
+  readonly etaSeconds: number | undefined;
+}
+
+export interface BatchRestoreResult extends BatchRestoreNumbers {
+  /** `partial`: some files failed; `failed`: all that were asked for. */
+  readonly result: 'complete' | 'partial' | 'failed' | 'canceled';
+  readonly elapsedMs: number;
+}
+
+const PROGRESS_MS = 1000;
+
+/**
+ * Resolves also when `signal` aborts, with result `canceled`: outstanding requests are then cancelled and waited for shortly.
+ * Rejects with LhsmError for a path, list, window or limit of no use (PATH_OUTSIDE_MOUNT, ENOENT, WINDOW_INVALID, LIMIT_INVALID
+ * …), and when the MDT takes no requests from us (EACCES, EROFS).
+ */
+export async function batchRestore(
+  options: BatchRestoreOptions,
+  tools: BatchRestoreTools,
+  hooks: BatchRestoreHooks,
+  signal: AbortSignal,
+): Promise<BatchRestoreResult> {
+  if (options.bytesLimit !== undefined && options.bytesLimit < 0n) throw badLimit(options.bytesLimit);
+  return new BatchRestore(options, tools, hooks).run(signal);
+}
+
+class BatchRestore {
+  readonly #options: BatchRestoreOptions;
+  readonly #tools: BatchRestoreTools;
+  readonly #hooks: BatchRestoreHooks;
+  readonly #requester: Requester<ReleasedFile>;
+  readonly #rates = new Rates();
+  readonly #startedAtMs = performance.now();
+  /** Words about files that failed are still being made. */
+  readonly #telling = new Set<Promise<void>>();
+  #walked = false;
+  #full = false;
+  #discovered = 0;
+  #discoveredBytes = 0n;
+  #askedBytes = 0n;
+  #doneBytes = 0n;
+  #skipped = 0;
+  #refused = 0;
+  #left = 0;
+  #leftBytes = 0n;
+
+  constructor(options: BatchRestoreOptions, tools: BatchRestoreTools, hooks: BatchRestoreHooks) {
+    const { mount, window, data, timings } = options;
+    this.#options = options;
+    this.#tools = tools;
+    this.#hooks = hooks;
+    this.#requester = new Requester<ReleasedFile>(
+      {
+        mount,
+        kind: 'restore',
+        // The files' own.
+        archiveId: 0,
+        window,
+        onSettled: (file, outcome) => {
+          this.#settled(file, outcome);
+        },
+        ...(hooks.onNotice ? { onNotice: hooks.onNotice } : {}),
+        ...(data ? { data } : {}),
+        ...(timings ? { timings } : {}),
+      },
+      { lustre: tools.lustre, ...(tools.events ? { events: tools.events } : {}) },
+    );
+    hooks.onHints?.((told) => {
+      this.#requester.hint(told);
+    });
+  }
+
+  async run(signal: AbortSignal): Promise<BatchRestoreResult> {
+    const timer = setInterval(() => {
+      this.#hooks.onProgress?.(this.#progress());
+    }, this.#options.progressMs ?? PROGRESS_MS);
+    try {
+      await this.#requester.run(this.#wanted(signal), signal);
+    } finally {
+      clearInterval(timer);
+      while (this.#telling.size > 0) await Promise.all(this.#telling);
+    }
+    this.#hooks.onProgress?.(this.#progress());
+    const numbers = this.#numbers();
+    return {
+      ...numbers,
+      result: resultOf(numbers, signal),
+      elapsedMs: performance.now() - this.#startedAtMs,
+    };
+  }
+
+  /** What is released, up to the limit; the rest is counted. */
+  async *#wanted(signal: AbortSignal): AsyncGenerator<ReleasedFile[], void, undefined> {
+    const source = releasedFiles(
+      this.#options,
+      this.#tools.lustre,
+      {
+        onSkipped: () => {
+          this.#skipped += 1;
+        },
+        onReleased: ({ sizeBytes }) => {
+          this.#discovered += 1;
+          this.#discoveredBytes += sizeBytes;
+        },
+        onFinding: (finding) => {
+          this.#refused += 1;
+          this.#hooks.onFinding?.(finding);
+        },
+        onWalked: () => {
+          this.#walked = true;
+        },
+      },
+      signal,
+    );
+    for await (const files of source) {
+      const wanted = files.filter((file) => this.#fits(file));
+      if (wanted.length > 0) yield wanted;
+    }
+  }
+
+  /** Once a file does not fit, none does: in whatever order they come, what is restored is the first part of it. */
+  #fits({ sizeBytes }: ReleasedFile): boolean {
+    const { bytesLimit } = this.#options;
+    if (bytesLimit !== undefined && this.#askedBytes + sizeBytes > bytesLimit) this.#full = true;
+    if (this.#full) {
+      this.#left += 1;
+      this.#leftBytes += sizeBytes;
+      return false;
+    }
+    this.#askedBytes += sizeBytes;
+    return true;
+  }
+
+  #settled(file: ReleasedFile, outcome: Outcome): void {
+    if (outcome.kind === 'done') this.#doneBytes += file.sizeBytes;
+    if (outcome.kind !== 'failed' || !this.#hooks.onFinding) return;
+    const telling = this.#tell(file, outcome.error).finally(() => this.#telling.delete(telling));
+    this.#telling.add(telling);
+  }
+
+  /** Of a file that was spooled the path is asked for: failures are few, and files many. */
+  async #tell(file: ReleasedFile, error: LhsmError): Promise<void> {
+    let { path } = file;
+    try {
+      path ??= await this.#tools.lustre.fidToPath(this.#options.mount, file.fid);
+    } catch {
+      // It has none any more; the message has its FID.
+    }
+    this.#hooks.onFinding?.(findingOf(path, error));
+  }
+
+  #numbers(): BatchRestoreNumbers {
+    const { asked, done, failed, vanished, canceled, outstanding, limit, maxOutstanding } =
+      this.#requester.numbers;
+    return {
+      discovered: this.#discovered,
+      discoveredBytes: this.#discoveredBytes,
+      asked,
+      done,
+      doneBytes: this.#doneBytes,
+      failed: failed + this.#refused,
+      canceled,
+      vanished,
+      skipped: this.#skipped,
+      left: this.#left,
+      leftBytes: this.#leftBytes,
+      outstanding,
+      limit,
+      maxQueue: maxOutstanding,
+    };
+  }
+
+  #progress(): BatchRestoreProgress {
+    const numbers = this.#numbers();
+    const { asked, outstanding, discovered, left, done, doneBytes } = numbers;
+    const { files = 0, bytes = 0 } = this.#rates.sample({ files: done, bytes: Number(doneBytes) });
+    const toDo = discovered - left - asked + outstanding;
+    const isKnown = this.#walked && files > 0;
+    return {
+      ...numbers,
+      filesPerSecond: files,
+      bytesPerSecond: bytes,
+      etaSeconds: isKnown ? Math.round(toDo / files) : undefined,
+    };
+  }
+}
+
+function resultOf(
+  { failed, done, vanished }: BatchRestoreNumbers,
+  signal: AbortSignal,
+): BatchRestoreResult['result'] {
+  if (signal.aborted) return 'canceled';
+  if (failed === 0) return 'complete';
+  return done + vanished > 0 ? 'partial' : 'failed';
+}
+
+function badLimit(limit: bigint): LhsmError {
+  return new LhsmError(`a limit of ${limit} bytes makes no sense`, {
+    code: 'LIMIT_INVALID',
+    op: 'restore',
+    errno: errnoNumber('EINVAL'),
+    hint: 'Give a number of bytes that is not negative.',
+  });
+}
