@@ -23,7 +23,8 @@ const onlyFfi = {
   message: 'native-bindings/ffi.ts is the only importer of ffi-napi and ref-napi.',
 };
 const noBinding = {
-  regex: 'native-bindings/(liblustreapi|libc|ffi|structs|layouts|copytool|copy-action|call-pool)\\.js$',
+  regex:
+    'native-bindings/(liblustreapi|libc|ffi|structs|layouts|copytool|copy-action|call-pool|call-sequence)\\.js$',
   message: 'The daemon knows the file system through native-bindings/lustre.ts only.',
 };
 

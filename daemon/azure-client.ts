@@ -1,11 +1,9 @@
 // Makes SDK clients: one keep-alive agent, one pipeline per credential, our user agent, our CA file. The blobs room
 // and the transfer room each hold one of these.
-import { readFileSync } from 'node:fs';
 import { Agent as HttpAgent } from 'node:http';
 import { Agent as HttpsAgent, type AgentOptions } from 'node:https';
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import tls from 'node:tls';
 import {
   createHttpHeaders,
   createPipelineRequest,
@@ -21,9 +19,9 @@ import {
   type Pipeline,
   type StoragePipelineOptions,
 } from '@azure/storage-blob';
-import { LhsmError } from '../native-bindings/errors.js';
 import type { BlobAuth, BlobLocation } from './blob.js';
-import { VERSION } from './version.js';
+import { loadCaFile } from './ca-file.js';
+import { USER_AGENT } from './version.js';
 
 export interface AzureClientOptions {
   /** Certificates to trust besides the system's own, PEM. */
@@ -33,46 +31,6 @@ export interface AzureClientOptions {
    * where a slow disk stops the reading of a healthy connection: there the reader watches.
    */
   readonly socketTimeoutMs?: number;
-}
-
-/** `lhsm-azblob/<version>`, which stands before the SDK's own in the service's logs. */
-export const USER_AGENT = `lhsm-azblob/${VERSION}`;
-
-/** Reads the CA file. Throws LhsmError naming it when it cannot be read or holds no certificate. */
-export function loadCaFile(path: string): string[] {
-  const mend = { hint: 'Mend transfer.ca_file: a file of PEM certificates that the daemon may read.' };
-  let text: string;
-  try {
-    text = readFileSync(path, 'utf8');
-  } catch (cause) {
-    const code = (cause as NodeJS.ErrnoException).code ?? 'EIO';
-    throw new LhsmError(`The CA file ${path} cannot be read (${code}).`, {
-      code,
-      op: 'read',
-      cause,
-      ...mend,
-    });
-  }
-  if (!text.includes('-----BEGIN CERTIFICATE-----')) {
-    throw new LhsmError(`The CA file ${path} holds no certificate.`, { code: 'EINVAL', op: 'read', ...mend });
-  }
-  // `ca` replaces what Node would trust, so that has to be said as well.
-  return [...usualCertificates(), text];
-}
-
-/** What Node trusts by itself: its own list, or the system's where it is told so, and NODE_EXTRA_CA_CERTS. */
-function usualCertificates(): readonly string[] {
-  // Since Node 22.15; the version that types are for is older.
-  const { getCACertificates } = tls as { getCACertificates?: (type: 'default') => string[] };
-  if (getCACertificates) return getCACertificates('default');
-  const extra = process.env['NODE_EXTRA_CA_CERTS'];
-  if (extra === undefined || extra === '') return tls.rootCertificates;
-  try {
-    return [...tls.rootCertificates, readFileSync(extra, 'utf8')];
-  } catch {
-    // Node itself has warned of it at its start, and goes on without.
-    return tls.rootCertificates;
-  }
 }
 
 /** Destroys the socket with ETIMEDOUT once nothing has moved on it for its timeout, written bytes included. */

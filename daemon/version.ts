@@ -1,4 +1,4 @@
-// The package's version, from its package.json: for --version, status and metrics.
+// The package's version, from its package.json: for --version, status, metrics and requests.
 import { readFileSync } from 'node:fs';
 
 function read(): string {
@@ -19,3 +19,6 @@ function read(): string {
 
 /** `0.1.0`, say; `unknown` when package.json is gone. */
 export const VERSION = read();
+
+/** `lhsm-azblob/<version>`, which stands before the SDK's own in the service's logs. */
+export const USER_AGENT = `lhsm-azblob/${VERSION}`;

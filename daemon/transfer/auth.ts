@@ -1,14 +1,10 @@
 // How requests that the SDK does not make are let in: a bearer token, a SAS as it is, and for an account key a SAS that
 // the SDK makes and that does not live long. parts.ts asks for each request; nothing here is work for each.
-import {
-  ContainerSASPermissions,
-  generateBlobSASQueryParameters,
-  type StorageSharedKeyCredential,
-} from '@azure/storage-blob';
+import type { StorageSharedKeyCredential } from '@azure/storage-blob';
 import { LhsmError } from '../../native-bindings/errors.js';
 import { tokenError } from '../azure-errors.js';
-import { USER_AGENT } from '../azure-client.js';
 import type { BlobAuth, BlobLocation } from '../blob.js';
+import { USER_AGENT } from '../version.js';
 import type { Target } from './worker/messages.js';
 
 /**
@@ -48,7 +44,9 @@ export class Authorizer {
     if (pathAt < 0 || !isOneWord(url)) throw unusable(url);
     const origin = url.slice(0, pathAt);
     const host = origin.slice(hostAt);
-    const queries = [query, auth.kind === 'token' ? '' : this.#sas(auth, url)].filter((part) => part !== '');
+    const queries = [query, auth.kind === 'token' ? '' : await this.#sas(auth, url)].filter(
+      (part) => part !== '',
+    );
     const path = `${url.slice(pathAt)}${queries.length > 0 ? '?' : ''}${queries.join('&')}`;
     if (!isOneWord(path)) throw unusable(url);
     const authorization = auth.kind === 'token' ? await bearer(auth, url) : '';
@@ -69,7 +67,7 @@ export class Authorizer {
     }
   }
 
-  #sas(auth: Exclude<BlobAuth, { kind: 'token' }>, url: string): string {
+  async #sas(auth: Exclude<BlobAuth, { kind: 'token' }>, url: string): Promise<string> {
     if (auth.kind === 'sas') return auth.query();
     const { credential } = auth;
     const made = this.#made.get(credential) ?? new Map<string, MadeSas>();
@@ -78,6 +76,7 @@ export class Authorizer {
     const known = made.get(containerName);
     const now = this.#now();
     if (known && now < known.renewAtMs) return known.query;
+    const { ContainerSASPermissions, generateBlobSASQueryParameters } = await import('@azure/storage-blob');
     const query = generateBlobSASQueryParameters(
       {
         containerName,

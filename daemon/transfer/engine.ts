@@ -1,8 +1,9 @@
 // The transfer engine: bytes between descriptors and blobs by worker threads over connections of its own; commits, and
 // whatever else is no content, through the Azure SDK. The agent makes one and hands it to the movers.
-import { AzureClients, loadCaFile } from '../azure-client.js';
+import type { AzureClientOptions, AzureClients } from '../azure-client.js';
 import { retryPolicyOf, ThrottleGates } from '../azure-retry.js';
 import type { BlobHeaders } from '../blob.js';
+import { loadCaFile } from '../ca-file.js';
 import { Authorizer } from './auth.js';
 import { Bandwidth } from './bandwidth.js';
 import { MAX_PUT_BLOB_BYTES } from './block-size.js';
@@ -71,7 +72,7 @@ function workersFor(options: EngineOptions, uploadBytes: number): number {
 }
 
 class WorkerEngine implements TransferEngine {
-  readonly #clients: AzureClients;
+  #clients: Promise<AzureClients> | undefined;
   readonly #workers: WorkerPool;
   readonly #downloads: EngineParts;
   readonly #uploads: EngineParts;
@@ -85,7 +86,6 @@ class WorkerEngine implements TransferEngine {
     const workers = workersFor(options, uploadBytes);
     const share = (bytes: number): number =>
       Math.max(SMALLEST_POOL_BYTES, Math.floor(bytes / Math.max(1, workers)));
-    this.#clients = new AzureClients({ caFile, socketTimeoutMs: stallTimeoutMs });
     this.#workers = new WorkerPool({
       workers,
       downloadBytes: share(restoreBytes),
@@ -100,7 +100,7 @@ class WorkerEngine implements TransferEngine {
       onDeath: options.onWorkerDeath,
     });
     const shared = {
-      clients: this.#clients,
+      clients: () => this.#sdk({ caFile, socketTimeoutMs: stallTimeoutMs }),
       workers: this.#workers,
       auth: new Authorizer(),
       policy: retryPolicyOf(options),
@@ -143,7 +143,18 @@ class WorkerEngine implements TransferEngine {
     for (const control of this.#running.keys()) control.abort();
     await Promise.allSettled(this.#running.values());
     await this.#workers.close();
-    this.#clients.close();
+    (await this.#clients)?.close();
+  }
+
+  /** A failure, the CA file gone say, is not remembered. */
+  #sdk(options: AzureClientOptions): Promise<AzureClients> {
+    if (this.#clients) return this.#clients;
+    const clients = newClients(options);
+    this.#clients = clients;
+    clients.catch(() => {
+      this.#clients = undefined;
+    });
+    return clients;
   }
 
   /** Runs a transfer that ends with its caller's signal or the engine's. */
@@ -163,6 +174,11 @@ class WorkerEngine implements TransferEngine {
       outer.removeEventListener('abort', stop);
     }
   }
+}
+
+async function newClients(options: AzureClientOptions): Promise<AzureClients> {
+  const { AzureClients } = await import('../azure-client.js');
+  return new AzureClients(options);
 }
 
 /** Makes the engine. Throws LhsmError when the CA file is of no use. */

@@ -13,8 +13,8 @@ import type { WorkerPool } from './worker-pool.js';
 import type { Target } from './worker/messages.js';
 
 export interface EngineParts {
-  /** For commits, and for looks at what became of one. */
-  readonly clients: AzureClients;
+  /** For commits, and for looks at what became of one. The SDK takes half a second of CPU to load: only for the first. */
+  readonly clients: () => Promise<AzureClients>;
   readonly workers: WorkerPool;
   readonly auth: Authorizer;
   readonly policy: RetryPolicy;
@@ -150,7 +150,10 @@ export function sdkRequest<T>(
   options: RequestOptions,
   run: (client: BlockBlobClient, attempt: Attempt) => Promise<T>,
 ): Promise<T> {
-  return request(parts, transfer, options, (attempt) => run(parts.clients.blob(transfer.blob), attempt));
+  return request(parts, transfer, options, async (attempt) => {
+    const clients = await parts.clients();
+    return run(clients.blob(transfer.blob), attempt);
+  });
 }
 
 /**

@@ -12,7 +12,7 @@ import t from 'tap';
 import { AzureClients } from '../../daemon/azure-client.js';
 import { selfSigned } from '../helpers/self-signed.js';
 
-const module = new URL('../../daemon/azure-client.js', import.meta.url).href;
+const module = new URL('../../daemon/ca-file.js', import.meta.url).href;
 
 /** What `loadCaFile` gives in a process of its own: Node reads NODE_EXTRA_CA_CERTS when it starts. */
 function trusted(caFile: string, env: NodeJS.ProcessEnv): string[] {
