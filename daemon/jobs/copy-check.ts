@@ -8,7 +8,7 @@ import type { ArchiveContainer } from '../blobs/archive-container.js';
 import { showPath } from '../blobs/names.js';
 import { isDirectoryStub, sameEtag } from '../movers/collision.js';
 import { statDescriptor } from '../movers/descriptors.js';
-import { recall, type Memory } from '../movers/file-record.js';
+import { MEMORY_XATTRS, recall, type Memory } from '../movers/file-record.js';
 import { namesToTry } from '../movers/file-names.js';
 
 export interface CopyTools {
@@ -50,7 +50,8 @@ export async function checkCopy(
 ): Promise<CheckedCopy> {
   const container = tools.container(file.state.archiveId);
   if (!container) return { verdict: 'doubtful', error: unknownArchive(file) };
-  const memory = await recall(tools.lustre, file.fd, container);
+  const { xattrs } = await tools.lustre.look(file.fd, MEMORY_XATTRS);
+  const memory = recall(xattrs, container);
   const known = { container, memory };
   if (memory.unreadable) return { verdict: 'doubtful', error: asLhsm(memory.unreadable), ...known };
   if (memory.elsewhere) {

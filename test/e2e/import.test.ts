@@ -51,7 +51,7 @@ t.test('a container becomes released files that read as its blobs', async (t) =>
   t.notMatch(readdirSync(site.mount).join(), 'IMPORT_', 'the status file is gone');
 
   const list = await site.cli('jobs', 'list', '--json');
-  t.match(JSON.parse(list.stdout), [{ name: 'first', state: 'Completed' }]);
+  t.match((JSON.parse(list.stdout) as { jobs: unknown }).jobs, [{ name: 'first', state: 'Completed' }]);
   const again = await site.cli('import', 'start', '--name', 'second', '--wait');
   t.equal(again.code, 4, 'everything is there already, and the mode is fail');
   t.match(again.stderr + again.stdout, /CONFLICT|is there already|conflict/i);

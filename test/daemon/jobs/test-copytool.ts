@@ -1,5 +1,5 @@
 // A copytool within the test's process that does as it is told with each item, for the tests of what asks the coordinator.
-import { closeSync, writeSync } from 'node:fs';
+import { writeSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { CopytoolAction } from '../../../native-bindings/constants.js';
 import { hasCode } from '../../../native-bindings/errors.js';
@@ -66,14 +66,13 @@ export class TestCopytool {
         resolve(125);
       });
     });
-    let fd = -1;
     let errno = 0;
     try {
       const isRestore = item.action === CopytoolAction.RESTORE;
-      const action = await copytool.begin(item.raw, isRestore ? { mdtIndex: 0 } : {});
+      const action = await copytool.begin(item.raw, { opensData: isRestore });
       errno = await Promise.race([this.verdict(item), canceled]);
       if (isRestore) {
-        fd = action.openData();
+        const fd = await action.openData();
         if (errno === 0) writeSync(fd, this.content);
       }
       await action.end(item.extent, 0, errno);
@@ -84,7 +83,6 @@ export class TestCopytool {
         await action.end(item.extent, 0, 125);
       }
     } finally {
-      if (fd >= 0) closeSync(fd);
       this.#canceled.delete(item.cookie);
       this.onEnd(item, errno);
     }
