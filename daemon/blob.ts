@@ -45,3 +45,9 @@ export interface BlobHeaders {
 
 /** The state a conditional write expects: this version, no blob at all, or (undefined) whatever is there. */
 export type ExpectedVersion = { readonly etag: string } | 'absent' | undefined;
+
+/** The condition headers of an expected version, as the SDK has them. */
+export function conditionsOf(expected: ExpectedVersion): { ifMatch?: string; ifNoneMatch?: string } {
+  if (expected === undefined) return {};
+  return expected === 'absent' ? { ifNoneMatch: '*' } : { ifMatch: expected.etag };
+}

@@ -6,13 +6,19 @@ import { LhsmError } from '../../native-bindings/errors.js';
 import { httpStatus } from '../azure-errors.js';
 import { AzureClients, type AzureClientOptions } from '../azure-client.js';
 import { ThrottleGate, retryPolicyOf, withRetries, type Attempt, type RetryPolicy } from '../azure-retry.js';
-import type { BlobAuth, BlobHeaders, BlobLocation, ExpectedVersion } from '../blob.js';
+import {
+  conditionsOf,
+  type BlobAuth,
+  type BlobHeaders,
+  type BlobLocation,
+  type ExpectedVersion,
+} from '../blob.js';
 import { blobHeaders, hierarchicalHeaders, sameMetadata, type BlobAnswer } from '../blob-headers.js';
 import type { ArchiveConfig } from '../config/config.js';
 import { hasHierarchy } from './account-kind.js';
 import { archiveAccess } from './archive-access.js';
 import type { ArchiveContainer } from './archive-container.js';
-import { conditionsOf, nameMissing } from './blob-requests.js';
+import { nameMissing } from './blob-requests.js';
 import type { ContainerAddress } from './container-url.js';
 import type { CredentialOptions } from './credentials.js';
 import { FlatListing, type ListingPort } from './flat-listing.js';

@@ -10,13 +10,6 @@ import {
   serviceCode,
   withCode,
 } from '../azure-errors.js';
-import type { ExpectedVersion } from '../blob.js';
-
-/** The condition headers of an expected version. */
-export function conditionsOf(expected: ExpectedVersion): { ifMatch?: string; ifNoneMatch?: string } {
-  if (expected === undefined) return {};
-  return expected === 'absent' ? { ifNoneMatch: '*' } : { ifMatch: expected.etag };
-}
 
 /**
  * Not every proxy or emulator passes the header on that says what is missing, and a HEAD has no body that could say

@@ -4,11 +4,11 @@ import type { AppendBlobClient, BlobClient, BlobLeaseClient } from '@azure/stora
 import { hasCode, LhsmError } from '../../native-bindings/errors.js';
 import { AzureClients } from '../azure-client.js';
 import { ThrottleGate, retryPolicyOf, withRetries, type Attempt, type RetryPolicy } from '../azure-retry.js';
-import type { BlobHeaders, ExpectedVersion } from '../blob.js';
+import { conditionsOf, type BlobHeaders, type ExpectedVersion } from '../blob.js';
 import { blobHeaders, sameMetadata } from '../blob-headers.js';
 import type { ArchiveAccess } from './archive-access.js';
 import type { ContainerOptions } from './azure-container.js';
-import { conditionsOf, nameMissing } from './blob-requests.js';
+import { nameMissing } from './blob-requests.js';
 import { blobUrl } from './names.js';
 
 export type LoggingOptions = Omit<ContainerOptions, 'probePatienceMs'>;

@@ -1,8 +1,8 @@
 // The one request that makes an upload of blocks visible, under its condition, and the look at a commit whose answer was
 // lost: it is tried again, and then meets itself: the blob is no longer the expected one, because it is ours. upload.ts
 // calls it.
-import type { BlobRequestConditions } from '@azure/storage-blob';
 import { hasCode } from '../../native-bindings/errors.js';
+import { conditionsOf } from '../blob.js';
 import { sameMetadata } from '../blob-headers.js';
 import { sdkRequest, type EngineParts } from './parts.js';
 import type { UploadRequest, UploadResult } from './transfer.js';
@@ -13,11 +13,6 @@ interface Written {
 }
 
 const resultOf = ({ etag, lastModified }: Written): UploadResult => ({ etag: etag ?? '', lastModified });
-
-function conditionsOf({ expected }: UploadRequest): BlobRequestConditions {
-  if (expected === undefined) return {};
-  return expected === 'absent' ? { ifNoneMatch: '*' } : { ifMatch: expected.etag };
-}
 
 /**
  * The blob that a refused Put Blob of ours made at an earlier try; undefined when it is somebody else's. Its metadata
@@ -53,7 +48,7 @@ export async function commitBlocks(
       tries = attempt.number;
       const answer = await client.commitBlockList([...ids], {
         abortSignal: signal,
-        conditions: conditionsOf(transfer),
+        conditions: conditionsOf(transfer.expected),
         metadata: { ...metadata },
       });
       return resultOf(answer);

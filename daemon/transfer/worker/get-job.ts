@@ -3,7 +3,7 @@ import { crc64 } from '../../../native-bindings/crc64.js';
 import type { PooledBuffer } from '../buffer-pool.js';
 import { HOLE_BYTES, dataPieces } from '../slab.js';
 import { SMALL_BODY_BYTES, type BodySink, type Connection, type Received } from './connection.js';
-import { Permission, Stop, serviceCodeOf, wasStale, type Job, type JobTools } from './job.js';
+import { Job, serviceCodeOf, wasStale, type JobTools } from './job.js';
 import type { Answer, DoneEvent, GetCommand, GoCommand } from './messages.js';
 import { SlabWriter } from './slab-writer.js';
 import { WireError, failureOf } from './wire-error.js';
@@ -11,12 +11,7 @@ import { WireError, failureOf } from './wire-error.js';
 /** What is written at once: large enough that a write costs nothing beside its bytes, small enough to have many. */
 const SLAB_BYTES = 2 * 1024 * 1024;
 
-export class GetJob implements Job {
-  readonly #command: GetCommand;
-  readonly #tools: JobTools;
-  readonly #permission = new Permission();
-  readonly #stop = new Stop();
-  #connection: Connection | undefined;
+export class GetJob extends Job<GetCommand> {
   #writer: SlabWriter | undefined;
   #answer: Answer | undefined;
   #answerBegun = false;
@@ -24,34 +19,27 @@ export class GetJob implements Job {
   #crc = 0n;
 
   constructor(command: GetCommand, tools: JobTools) {
-    this.#command = command;
-    this.#tools = tools;
+    super(command, tools);
     this.#writtenTo = command.start;
   }
 
-  go(command: GoCommand): void {
+  override go(command: GoCommand): void {
     this.#writer?.go({ keepHoles: command.keepHoles === true, crc: command.crc === true });
-    this.#permission.give(command);
-  }
-
-  abort(): void {
-    this.#stop.abort();
-    this.#permission.refuse();
-    this.#connection?.fail(new WireError({ kind: 'aborted' }));
+    super.go(command);
   }
 
   async run(): Promise<DoneEvent> {
-    const { start, end } = this.#command;
+    const { start, end } = this.command;
     let buffer: PooledBuffer | undefined;
     try {
       let slabs: Buffer[] = [];
       // A small body has its place behind its head.
       if (end - start > SMALL_BODY_BYTES) {
-        const { pool } = this.#tools;
+        const { pool } = this.tools;
         const slab = slabBytes(end - start, pool.maxBytes);
         buffer = await pool.acquire(
           Math.min(pool.maxBytes, end - start > slab ? 2 * slab : slab),
-          this.#stop.signal,
+          this.stop.signal,
         );
         slabs = split(buffer.bytes, slab);
       }
@@ -65,14 +53,10 @@ export class GetJob implements Job {
   }
 
   #done(error: unknown): DoneEvent {
-    const { id } = this.#command;
+    const { id } = this.command;
     const done = { type: 'done', id, bytes: this.#writtenTo, crc: this.#crc } as const;
     const failure =
-      error === undefined
-        ? undefined
-        : this.#stop.aborted
-          ? ({ kind: 'aborted' } as const)
-          : failureOf(error);
+      error === undefined ? undefined : this.stop.aborted ? ({ kind: 'aborted' } as const) : failureOf(error);
     return {
       ...done,
       ...(this.#answer === undefined ? {} : { answer: this.#answer }),
@@ -82,31 +66,31 @@ export class GetJob implements Job {
 
   async #request(slabs: readonly Buffer[]): Promise<void> {
     for (let fresh = false; ; fresh = true) {
-      if (this.#stop.aborted) throw new WireError({ kind: 'aborted' });
-      const { origin } = this.#command.target;
-      const connection = this.#tools.connections.take(origin, fresh);
-      this.#connection = connection;
+      if (this.stop.aborted) throw new WireError({ kind: 'aborted' });
+      const { origin } = this.command.target;
+      const connection = this.tools.connections.take(origin, fresh);
+      this.connection = connection;
       try {
         await this.#exchange(connection, slabs);
         return;
       } catch (error) {
         if (fresh || !wasStale(error, connection.requests, this.#answerBegun)) throw error;
       } finally {
-        this.#connection = undefined;
+        this.connection = undefined;
         // No read of the kernel's goes into the buffer any more when this is over.
-        await this.#tools.connections.release(origin, connection);
+        await this.tools.connections.release(origin, connection);
       }
     }
   }
 
   async #exchange(connection: Connection, slabs: readonly Buffer[]): Promise<void> {
-    const { target } = this.#command;
+    const { target } = this.command;
     const received = connection.begin({ onHead: (answer) => this.#onHead(answer, connection, slabs) });
     connection.sendNow(`GET ${target.path} HTTP/1.1\r\n${target.headers}\r\n`);
     try {
       const whole = await received;
       if (whole.answer.status !== 200 && whole.answer.status !== 206) throw refused(whole);
-      await this.#permission.given;
+      await this.permission.given;
       await (this.#writer?.finish() ?? this.#writeSmall(whole.body, connection));
       this.#checkEnd(whole.answer);
     } catch (error) {
@@ -128,23 +112,23 @@ export class GetJob implements Job {
   async #keepWhatCame(error: unknown): Promise<void> {
     const writer = this.#writer;
     if (!writer) return;
-    if (error instanceof WireError) await this.#permission.given.catch(() => undefined);
-    if (this.#stop.aborted || !(error instanceof WireError)) await writer.stop();
+    if (error instanceof WireError) await this.permission.given.catch(() => undefined);
+    if (this.stop.aborted || !(error instanceof WireError)) await writer.stop();
     else await writer.finish();
   }
 
   #onHead(answer: Answer, connection: Connection, slabs: readonly Buffer[]): BodySink | undefined {
     this.#answerBegun = true;
     if (answer.status !== 200 && answer.status !== 206) return undefined;
-    const { id, fd, start, end, fileBytes, slot } = this.#command;
+    const { id, fd, start, end, fileBytes, slot } = this.command;
     const { status, headers, lengthBytes } = answer;
     this.#answer = { status, headers, lengthBytes };
-    this.#tools.post({ type: 'head', id, answer: this.#answer });
+    this.tools.post({ type: 'head', id, answer: this.#answer });
     if (slabs.length === 0) return undefined;
     this.#writer = new SlabWriter({
-      io: this.#tools.io,
+      io: this.tools.io,
       fd,
-      stop: this.#stop,
+      stop: this.stop,
       slabs,
       start,
       end,
@@ -153,7 +137,7 @@ export class GetJob implements Job {
         connection.resume();
       },
       onWritten: (bytes) => {
-        this.#tools.count(slot, bytes);
+        this.tools.count(slot, bytes);
       },
       onError: (error) => {
         connection.fail(error as Error);
@@ -163,9 +147,9 @@ export class GetJob implements Job {
   }
 
   async #writeSmall(body: Buffer, connection: Connection): Promise<void> {
-    const { fd, start, end, fileBytes, slot } = this.#command;
+    const { fd, start, end, fileBytes, slot } = this.command;
     if (body.length !== end - start || body.length === 0) return;
-    const { keepHoles, crc } = await this.#permission.given;
+    const { keepHoles, crc } = await this.permission.given;
     // The body lies where the next answer would: what comes unasked writes over it.
     const refuseIfOverrun = (): void => {
       if (connection.overrun) throw new WireError({ kind: 'bad-answer', what: 'more than an answer' });
@@ -174,16 +158,16 @@ export class GetJob implements Job {
     if (crc === true) this.#crc = crc64(body);
     if (keepHoles === true) {
       for (const piece of dataPieces(body, start, fileBytes)) {
-        await this.#tools.io.write(fd, piece.bytes, piece.position, this.#stop);
+        await this.tools.io.write(fd, piece.bytes, piece.position, this.stop);
       }
-    } else await this.#tools.io.write(fd, body, start, this.#stop);
+    } else await this.tools.io.write(fd, body, start, this.stop);
     refuseIfOverrun();
     this.#writtenTo = start + body.length;
-    this.#tools.count(slot, body.length);
+    this.tools.count(slot, body.length);
   }
 
   #checkEnd(answer: Answer): void {
-    const { start, end } = this.#command;
+    const { start, end } = this.command;
     const writtenTo = this.#writer?.writtenTo ?? this.#writtenTo;
     if (writtenTo === end) return;
     throw new WireError({

@@ -1,6 +1,7 @@
 // What GET and PUT jobs have in common. worker-core.ts makes and drives them.
 import type { BufferPool } from '../buffer-pool.js';
 import type { FileIo } from '../file-io.js';
+import type { Connection } from './connection.js';
 import type { Connections } from './connections.js';
 import type { DoneEvent, GoCommand, WorkerEvent } from './messages.js';
 import { WireError } from './wire-error.js';
@@ -13,13 +14,6 @@ export interface JobTools {
   readonly post: (event: WorkerEvent) => void;
   /** Adds to the bytes that the main thread sees of this job. */
   readonly count: (slot: number, bytes: number) => void;
-}
-
-/** A command in work. */
-export interface Job {
-  run(): Promise<DoneEvent>;
-  go(command: GoCommand): void;
-  abort(): void;
 }
 
 /** What the caller says when it has looked at what was told. */
@@ -67,6 +61,33 @@ export class Stop {
   abort(): void {
     this.#aborted = true;
     this.#control?.abort();
+  }
+}
+
+/** A command in work. */
+export abstract class Job<C = unknown> {
+  protected readonly command: C;
+  protected readonly tools: JobTools;
+  protected readonly permission = new Permission();
+  protected readonly stop = new Stop();
+  /** Where its request is under way. */
+  protected connection: Connection | undefined;
+
+  constructor(command: C, tools: JobTools) {
+    this.command = command;
+    this.tools = tools;
+  }
+
+  abstract run(): Promise<DoneEvent>;
+
+  go(command: GoCommand): void {
+    this.permission.give(command);
+  }
+
+  abort(): void {
+    this.stop.abort();
+    this.permission.refuse();
+    this.connection?.fail(new WireError({ kind: 'aborted' }));
   }
 }
 

@@ -3,8 +3,8 @@
 import { crc64, crc64Bytes } from '../../../native-bindings/crc64.js';
 import type { PooledBuffer } from '../buffer-pool.js';
 import type { Connection, Received } from './connection.js';
-import { Permission, Stop, serviceCodeOf, wasStale, type Job, type JobTools } from './job.js';
-import type { DoneEvent, GoCommand, PutCommand } from './messages.js';
+import { Job, serviceCodeOf, wasStale } from './job.js';
+import type { DoneEvent, PutCommand } from './messages.js';
 import { WireError, failureOf } from './wire-error.js';
 
 const MIB = 1024 * 1024;
@@ -21,38 +21,18 @@ const PIECE_BYTES = { plain: MIB, tls: MIB / 4 };
 /** What a streamed block is read in. */
 const STREAM_BYTES = MIB;
 
-export class PutJob implements Job {
-  readonly #command: PutCommand;
-  readonly #tools: JobTools;
-  readonly #permission = new Permission();
-  readonly #stop = new Stop();
-  #connection: Connection | undefined;
+export class PutJob extends Job<PutCommand> {
   #crc = 0n;
 
-  constructor(command: PutCommand, tools: JobTools) {
-    this.#command = command;
-    this.#tools = tools;
-  }
-
-  go(command: GoCommand): void {
-    this.#permission.give(command);
-  }
-
-  abort(): void {
-    this.#stop.abort();
-    this.#permission.refuse();
-    this.#connection?.fail(new WireError({ kind: 'aborted' }));
-  }
-
   async run(): Promise<DoneEvent> {
-    const { id, bytes, stream } = this.#command;
+    const { id, bytes, stream } = this.command;
     let buffer: PooledBuffer | undefined;
     try {
-      const size = stream ? Math.min(bytes, STREAM_BYTES, this.#tools.pool.maxBytes) : bytes;
-      if (size > 0) buffer = await this.#tools.pool.acquire(size, this.#stop.signal);
+      const size = stream ? Math.min(bytes, STREAM_BYTES, this.tools.pool.maxBytes) : bytes;
+      if (size > 0) buffer = await this.tools.pool.acquire(size, this.stop.signal);
       const memory = buffer?.bytes ?? Buffer.alloc(0);
       if (!stream) {
-        await this.#read(memory, this.#command.position);
+        await this.#read(memory, this.command.position);
         this.#crc = crc64(memory);
       }
       const { answer } = await this.#request(memory, await this.#more());
@@ -60,7 +40,7 @@ export class PutJob implements Job {
       const { status, headers, lengthBytes } = answer;
       return { type: 'done', id, bytes, crc: this.#crc, answer: { status, headers, lengthBytes } };
     } catch (error) {
-      const failure = this.#stop.aborted ? ({ kind: 'aborted' } as const) : failureOf(error);
+      const failure = this.stop.aborted ? ({ kind: 'aborted' } as const) : failureOf(error);
       return { type: 'done', id, bytes: 0, crc: this.#crc, failure };
     } finally {
       buffer?.release();
@@ -69,39 +49,39 @@ export class PutJob implements Job {
 
   /** The header lines that depend on the content. */
   async #more(): Promise<string> {
-    const { id, hold, stream, sendCrc } = this.#command;
+    const { id, hold, stream, sendCrc } = this.command;
     const own =
       sendCrc && !stream ? `x-ms-content-crc64: ${crc64Bytes(this.#crc).toString('base64')}\r\n` : '';
     if (!hold) return own;
-    this.#tools.post({ type: 'read', id, crc: this.#crc });
-    const { headers = '' } = await this.#permission.given;
+    this.tools.post({ type: 'read', id, crc: this.#crc });
+    const { headers = '' } = await this.permission.given;
     return own + headers;
   }
 
   async #read(into: Buffer, position: number): Promise<void> {
     if (into.length === 0) return;
-    const bytes = await this.#tools.io.read(this.#command.fd, into, position, this.#stop);
+    const bytes = await this.tools.io.read(this.command.fd, into, position, this.stop);
     if (bytes < into.length) throw new WireError({ kind: 'file-ended', at: position + bytes });
   }
 
   async #request(memory: Buffer, more: string): Promise<Received> {
-    const { target, bytes, idempotent } = this.#command;
+    const { target, bytes, idempotent } = this.command;
     const head = Buffer.from(
       `PUT ${target.path} HTTP/1.1\r\n${target.headers}${more}content-length: ${bytes}\r\n\r\n`,
       'latin1',
     );
     for (let fresh = false; ; fresh = true) {
-      if (this.#stop.aborted) throw new WireError({ kind: 'aborted' });
-      const connection = this.#tools.connections.take(target.origin, fresh);
-      this.#connection = connection;
+      if (this.stop.aborted) throw new WireError({ kind: 'aborted' });
+      const connection = this.tools.connections.take(target.origin, fresh);
+      this.connection = connection;
       try {
         return await this.#exchange(connection, head, memory);
       } catch (error) {
         if (fresh || !idempotent || !wasStale(error, connection.requests, false)) throw error;
       } finally {
-        this.#connection = undefined;
+        this.connection = undefined;
         // The kernel, and libuv, read from the buffer no more when this is over.
-        await this.#tools.connections.release(target.origin, connection);
+        await this.tools.connections.release(target.origin, connection);
       }
     }
   }
@@ -136,7 +116,7 @@ export class PutJob implements Job {
 
   /** Answers whether all has been sent. */
   async #send(connection: Connection, head: Buffer, memory: Buffer, isOver: () => boolean): Promise<boolean> {
-    const { bytes, stream } = this.#command;
+    const { bytes, stream } = this.command;
     if (stream) {
       await connection.send(head);
       return this.#sendStream(connection, memory, isOver);
@@ -160,7 +140,7 @@ export class PutJob implements Job {
   }
 
   async #sendStream(connection: Connection, memory: Buffer, isOver: () => boolean): Promise<boolean> {
-    const { bytes, position } = this.#command;
+    const { bytes, position } = this.command;
     let crc = 0n;
     try {
       for (let at = 0; at < bytes; at += memory.length) {
