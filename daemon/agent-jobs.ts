@@ -51,6 +51,7 @@ export class AgentJobs implements JobsControl {
           attributes: (signal) => this.#attributes(signal),
           stubsAtOnce: () => config().jobs.stubsAtOnce,
           listingStreams: () => config().jobs.listingStreams,
+          pageSize: () => config().jobs.pageSize,
         }),
       },
       events,

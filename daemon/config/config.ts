@@ -101,6 +101,8 @@ export interface Config {
     /** Files that an import makes at once. */
     readonly stubsAtOnce: number;
     readonly listingStreams: number;
+    /** Blobs. */
+    readonly pageSize: number;
     readonly checkpointMs: number;
     /** Requests of an export or batch restore at the coordinator at once. */
     readonly window: number;

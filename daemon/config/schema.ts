@@ -347,6 +347,14 @@ export const configSchema = z
         listing_streams: count(64)
           .default(defaults.jobs.listing_streams)
           .meta(fixed('Directories of a container that an import lists at once.')),
+        page_size: count(5000)
+          .default(defaults.jobs.page_size)
+          .meta(
+            fixed(
+              'Blobs of one page of a listing. A restart does no more again than the pages that were under way; large ones cost ' +
+                'memory.',
+            ),
+          ),
         checkpoint_s: seconds
           .max(3600)
           .default(defaults.jobs.checkpoint_s)

@@ -18,9 +18,6 @@ import { listedPrefixes } from './prefixes.js';
 import { parseWalkState, type WalkState } from './walk-state.js';
 import { Walker } from './walker.js';
 
-/** Blobs a page: what a failure makes to be done again, and what a page's parse holds up. */
-const PAGE_SIZE = 1000;
-
 /** Directories whose times are set at once. */
 const TIMES_AT_ONCE = 16;
 
@@ -33,8 +30,7 @@ export interface ImportTools {
   readonly attributes: (signal: AbortSignal) => Promise<ReadOptions>;
   readonly stubsAtOnce: () => number;
   readonly listingStreams: () => number;
-  /** For tests. */
-  readonly pageSize?: number;
+  readonly pageSize: () => number;
 }
 
 /** What a restart goes on from. */
@@ -210,7 +206,7 @@ export function importWork(tools: ImportTools): WorkMaker {
       listing,
       prefixes,
       streams: tools.listingStreams(),
-      pageSize: tools.pageSize ?? PAGE_SIZE,
+      pageSize: tools.pageSize(),
       ...(before ? { state: parseWalkState(before.walk) } : {}),
     });
     const stubsAtOnce = tools.stubsAtOnce();

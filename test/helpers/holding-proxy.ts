@@ -10,6 +10,8 @@ export interface HoldingProxy {
   hold(fits: (request: IncomingMessage) => boolean): void;
   /** Lets what waits and what comes pass. */
   open(): void;
+  /** Forgets what waits: whoever asked is dead. */
+  drop(): void;
   /** Resolves when at least so many requests wait. */
   held(requests: number): Promise<void>;
   stop(): Promise<void>;
@@ -57,6 +59,9 @@ export async function startHoldingProxy(url: string): Promise<HoldingProxy> {
       const passes = waiting;
       waiting = [];
       for (const pass of passes) pass();
+    },
+    drop: () => {
+      waiting = [];
     },
     held: (requests) =>
       new Promise((resolve) => {

@@ -42,6 +42,7 @@ const others: Readonly<Record<string, string>> = {
   'jobs.logging_container': 'logs',
   'jobs.stubs_at_once': '3',
   'jobs.listing_streams': '3',
+  'jobs.page_size': '7',
   'jobs.checkpoint_s': '3',
   'jobs.window': '30',
   'jobs.file_mode': '0600',
