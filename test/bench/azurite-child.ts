@@ -3,6 +3,7 @@ import { startAzurite } from '../helpers/azurite.js';
 
 const azurite = await startAzurite();
 await azurite.container('archive');
+await azurite.container('logs');
 process.send?.({
   url: azurite.url,
   connectionString: azurite.connectionString,

@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 export interface AzuriteProcess {
   readonly url: string;
   readonly connectionString: string;
-  /** Holds the connection string; a container `archive` is there. */
+  /** Holds the connection string; containers `archive` and `logs` are there. */
   readonly connectionStringFile: string;
   stop(): Promise<void>;
 }
