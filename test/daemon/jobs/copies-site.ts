@@ -13,8 +13,8 @@ export interface CopiesSite {
   readonly lustre: Lustre;
   readonly tools: VerifyTools;
   readonly container: ContainerClient;
-  path(...names: string[]): string;
-  stop(): Promise<void>;
+  readonly path: (...names: string[]) => string;
+  readonly stop: () => Promise<void>;
 }
 
 export async function startCopiesSite(): Promise<CopiesSite> {
