@@ -25,6 +25,10 @@ export const POLLS_AT_ONCE = 8;
 const POLL_ROUND = 128;
 /** Each look in vain makes the next so much later. */
 const POLL_GROWTH = 1.6;
+/** So many ends make up the share of those that were told. */
+const TOLD_OVER = 64;
+/** How many mean times later a file is looked at whose end will be told. */
+const TOLD_PATIENCE = 4;
 /**
  * llapi_hsm_current_action makes the MDT read its whole log of requests (mdt_hsm_get_action), so no more than a tenth of
  * the time may be spent on it.
@@ -39,6 +43,8 @@ export class EndWatch<T extends AskedFile> {
   readonly #outstanding: Outstanding<T>;
   #canceling = false;
   #toldWaitingAtMs = 0;
+  /** How many of the last ends an agent of this node has told, from 0 to 1. */
+  #toldShare = 0;
 
   constructor(
     options: Pick<RequesterOptions<T>, 'mount' | 'kind' | 'onNotice'>,
@@ -63,6 +69,7 @@ export class EndWatch<T extends AskedFile> {
     if (!entry || told.kind !== this.#options.kind) return;
     if (told.result === 'succeeded') {
       // The MDT has said so to the agent. A state asked for now might already be that of a later change.
+      this.#toldShare += (1 - this.#toldShare) / TOLD_OVER;
       if (entry.asking) entry.told = told;
       else this.#outstanding.settle(entry, { kind: 'done' });
       return;
@@ -84,11 +91,9 @@ export class EndWatch<T extends AskedFile> {
   accepted(entries: readonly Entry<T>[]): void {
     const nowMs = performance.now();
     const { pollMinMs, checkAfterMs } = this.#timings;
-    // No sooner than it is likely to be done.
-    const firstMs = Math.min(
-      checkAfterMs,
-      Math.max(pollMinMs, (this.#outstanding.window.meanMs ?? 0) * 0.75),
-    );
+    // No sooner than it is likely to be done, and much later where the agents that we hear do most of it.
+    const likelyMs = (this.#outstanding.window.meanMs ?? 0) * (0.75 + TOLD_PATIENCE * this.#toldShare);
+    const firstMs = Math.min(checkAfterMs, Math.max(pollMinMs, likelyMs));
     for (const entry of entries) {
       entry.asking = false;
       entry.pollAtMs = entry.told ? 0 : nowMs + firstMs;
@@ -120,6 +125,7 @@ export class EndWatch<T extends AskedFile> {
       return undefined;
     }
     if (!isReached(this.#options.kind, state)) return state;
+    this.#toldShare -= this.#toldShare / TOLD_OVER;
     this.#outstanding.settle(entry, { kind: 'done' });
     return undefined;
   }

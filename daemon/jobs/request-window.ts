@@ -15,6 +15,7 @@ const TICK_MS = 1000;
 const ENOUGH = 16;
 const LONG_MS = 10_000;
 const GAIN = 2;
+const KEEP = 0.75;
 
 export class RequestWindow {
   readonly #most: number;
@@ -59,7 +60,9 @@ export class RequestWindow {
     const atFloor = this.#target <= this.#floor;
     this.#quietMs = atFloor ? meanMs : Math.min(this.#quietMs ?? meanMs, meanMs);
     const target = Math.ceil((GAIN * this.#count * this.#quietMs) / elapsedMs);
-    this.#target = Math.min(this.#most, Math.max(this.#floor, target));
+    // One slow second is no reason to leave agents without work: it shrinks by a quarter at most.
+    const least = Math.max(this.#floor, this.#target * KEEP);
+    this.#target = Math.min(this.#most, Math.ceil(Math.max(least, target)));
     this.#meanMs = meanMs;
     this.#tickAtMs = nowMs;
     this.#count = 0;
