@@ -6,7 +6,7 @@ import { CallSequence, type Load, type SequencedCall } from './call-sequence.js'
 import { errnoName, errnoNumber, LhsmError } from './errors.js';
 import { CallFrame, type CArg, type CFunction, loadLibrary, Memory, memoryAt } from './ffi.js';
 import type { HostOs } from './host.js';
-import type { FileAttributes, FileLook, FileTimes, XattrChange, XattrChanges } from './lustre.js';
+import type { FileAttributes, FileLook, FileTimes, Xattr, XattrChange, XattrChanges } from './lustre.js';
 import { layouts } from './layouts.js';
 import { readStatx, writeFileTimes } from './structs.js';
 
@@ -218,6 +218,18 @@ export class Libc {
       if (call.value < 0) throw callError('statx', subject, call.errno);
       return readStatx(struct.bytes);
     };
+  }
+
+  /** Adds lsetxattr to a sequence. */
+  addSetXattrPath(
+    frame: CallFrame,
+    sequence: CallSequence,
+    path: Memory,
+    { name, value }: Xattr,
+    after?: SequencedCall,
+  ): SequencedCall {
+    const args = [path, frame.cstring(name), frame.copy(value), BigInt(value.length), 0];
+    return sequence.add(this.#fn.lsetxattr, args, { after });
   }
 
   /** Adds close to a sequence. */

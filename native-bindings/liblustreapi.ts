@@ -22,6 +22,7 @@ import type {
   ImportAttributes,
   Lustre,
   Striping,
+  Xattr,
   XattrChange,
   XattrChanges,
 } from './lustre.js';
@@ -151,6 +152,7 @@ class Liblustreapi implements Lustre {
     path: string | Buffer,
     archiveId: number,
     attributes: ImportAttributes,
+    xattrs: readonly Xattr[] = [],
     striping: Striping = {},
   ): Promise<Fid> {
     const fn = this.#fn.llapi_hsm_import;
@@ -158,9 +160,10 @@ class Liblustreapi implements Lustre {
       const stat = frame.alloc(statLayouts[this.#stat].size);
       writeStat(stat.bytes, attributes, this.#stat);
       const fid = frame.alloc(layouts.lu_fid.size);
-      const rc = await frame.int(
-        fn,
-        frame.cstring(path),
+      const cpath = frame.cstring(path);
+      const sequence = new CallSequence(frame);
+      const made = sequence.add(fn, [
+        cpath,
         archiveId,
         stat,
         striping.stripeSizeBytes ?? 0n,
@@ -169,8 +172,16 @@ class Liblustreapi implements Lustre {
         striping.stripePattern ?? 0,
         striping.pool === undefined ? null : frame.cstring(striping.pool),
         fid,
+      ]);
+      let after = made;
+      const named = xattrs.map(
+        (xattr) => (after = libc().addSetXattrPath(frame, sequence, cpath, xattr, after)),
       );
-      check(fn.name, subjectOf(path), rc);
+      await sequence.run();
+      check(fn.name, subjectOf(path), made.value);
+      const failed = named.findIndex(({ value }) => value < 0);
+      const [call, xattr] = [named[failed], xattrs[failed]];
+      if (call) throw callError(call.name, `${xattr?.name ?? ''} of ${subjectOf(path)}`, call.errno);
       return readFid(fid.bytes);
     });
   }

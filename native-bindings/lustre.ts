@@ -164,6 +164,12 @@ export interface DataState {
   readonly attributes: FileAttributes;
 }
 
+/** An extended attribute. */
+export interface Xattr {
+  readonly name: string;
+  readonly value: Buffer;
+}
+
 /** An extended attribute to set, or, without a value, to remove if it is there. */
 export interface XattrChange {
   readonly name: string;
@@ -202,11 +208,15 @@ export interface Lustre {
   setHsmState(path: string | Buffer, change: HsmStateChange): Promise<void>;
   setHsmStateFd(fd: number, change: HsmStateChange): Promise<void>;
   currentAction(path: string | Buffer): Promise<CurrentAction>;
-  /** Creates a released stub. The mode is masked with 0777: chmod afterwards for more. */
+  /**
+   * Creates a released stub. The mode is masked with 0777: chmod afterwards for more. `xattrs` are set on it in the same go; the
+   * first that fails is what it rejects with, op `lsetxattr`, and the stub stays without it and those behind it.
+   */
   import(
     path: string | Buffer,
     archiveId: number,
     attributes: ImportAttributes,
+    xattrs?: readonly Xattr[],
     striping?: Striping,
   ): Promise<Fid>;
   request(mount: string, request: HsmRequest): Promise<void>;

@@ -94,7 +94,7 @@ t.test('import', async (t) => {
     stripePattern: 3,
     pool: 'ssd',
   };
-  await lustre.import('/mnt/stub', 2, attributes, striping);
+  await lustre.import('/mnt/stub', 2, attributes, [], striping);
   t.equal(fake.called, `${told} stripe=8589934592,1,2,3 pool=ssd`);
   fake.fail('llapi_hsm_import', 17);
   await t.rejects(lustre.import('/mnt/stub', 2, attributes), { code: 'EEXIST', message: /\/mnt\/stub/ });

@@ -273,6 +273,28 @@ t.test('import makes a released stub', async (t) => {
   t.match(await lustre.hsmState(path), { states: EXISTS | ARCHIVED | RELEASED, archiveId: ARCHIVE_ID });
   await t.rejects(lustre.import(path, ARCHIVE_ID, attributes), { code: 'EEXIST' });
 
+  const named = join(dir, 'named');
+  const xattrs = [
+    { name: 'trusted.lhsm_uuid', value: Buffer.from('az://container/named') },
+    { name: 'trusted.lhsm_etag', value: Buffer.from('"0x1"') },
+  ];
+  await lustre.import(named, ARCHIVE_ID, attributes, xattrs);
+  for (const { name, value } of xattrs) t.same(await lustre.getXattrPath(named, name), value);
+  const half = join(dir, 'half');
+  const refused = { name: `user.${'x'.repeat(300)}`, value: Buffer.from('x') };
+  await t.rejects(lustre.import(half, ARCHIVE_ID, attributes, [refused, ...xattrs]), {
+    code: 'ERANGE',
+    op: 'lsetxattr',
+    message: /user\.x+ of .*half/,
+  });
+  t.equal(await lustre.getXattrPath(half, 'trusted.lhsm_uuid'), undefined, 'nothing behind what failed');
+  t.match(await lustre.hsmState(half), { states: EXISTS | ARCHIVED | RELEASED }, 'the stub stays');
+  await t.rejects(lustre.import(path, ARCHIVE_ID, attributes, xattrs), {
+    code: 'EEXIST',
+    op: 'llapi_hsm_import',
+  });
+  t.equal(await lustre.getXattrPath(path, 'trusted.lhsm_uuid'), undefined, 'what was there is left alone');
+
   const value = Buffer.from(`az://container/${'n'.repeat(1000)}`);
   await lustre.setXattrPath(Buffer.from(path), 'trusted.lhsm_uuid', value);
   t.same(await lustre.getXattrPath(path, 'trusted.lhsm_uuid'), value);
