@@ -27,6 +27,13 @@ export interface ArchiveContainer {
     expected: ExpectedVersion,
     signal: AbortSignal,
   ): Promise<string>;
+  /** Replaces the metadata of the version of this ETag, whose content stays; answers the ETag of the version that it becomes. */
+  setMetadata(
+    name: string,
+    metadata: Readonly<Record<string, string>>,
+    etag: string,
+    signal: AbortSignal,
+  ): Promise<string>;
   /**
    * Deletes the blob if its version is the expected one; one that has snapshots is refused, EBUSY code BLOB_BUSY. Whatever
    * `beforeEachTry` rejects with ends it.

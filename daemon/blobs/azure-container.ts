@@ -188,6 +188,33 @@ export class AzureContainer implements ArchiveContainer {
     }
   }
 
+  async setMetadata(
+    name: string,
+    metadata: Readonly<Record<string, string>>,
+    etag: string,
+    signal: AbortSignal,
+  ): Promise<string> {
+    let tries = 0;
+    try {
+      return await this.#try('Set Blob Metadata', name, signal, async (attempt) => {
+        tries = attempt.number;
+        const conditions = conditionsOf({ etag });
+        const answer = await this.#blob(name).setMetadata(
+          { ...metadata },
+          { abortSignal: signal, conditions },
+        );
+        return answer.etag ?? '';
+      });
+    } catch (error) {
+      if (!isCode(error, 'BLOB_CHANGED')) throw error;
+      // As with delete the blob may be gone, as with putEmpty an earlier try may have done it.
+      const found = await this.properties(name, signal);
+      if (!found) throw this.#missing('Set Blob Metadata', name);
+      if (tries > 1 && sameMetadata(found.metadata, metadata)) return found.etag;
+      throw error;
+    }
+  }
+
   async delete(
     name: string,
     expected: ExpectedVersion,
@@ -212,11 +239,7 @@ export class AzureContainer implements ArchiveContainer {
       if (!gone) throw error;
       // Gone at a second try: the first one did it, and its answer was lost.
       if (tries > 1) return;
-      throw new LhsmError(`Delete Blob: ${this.#subject(name)} does not exist.`, {
-        code: 'BLOB_MISSING',
-        op: 'Delete Blob',
-        errno: 2,
-      });
+      throw this.#missing('Delete Blob', name);
     }
   }
 
@@ -250,6 +273,14 @@ export class AzureContainer implements ArchiveContainer {
 
   #subject(name: string): string {
     return `blob ${JSON.stringify(name)} of container ${this.container}`;
+  }
+
+  #missing(op: string, name: string): LhsmError {
+    return new LhsmError(`${op}: ${this.#subject(name)} does not exist.`, {
+      code: 'BLOB_MISSING',
+      op,
+      errno: 2,
+    });
   }
 
   #try<T>(

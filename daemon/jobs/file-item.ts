@@ -27,7 +27,7 @@ export async function importFile(item: Item): Promise<void> {
       }),
     own: (found) => Promise.resolve(found.kind === 'file' ? ownFile(found, item) : undefined),
     finish: async (found, path) => {
-      if (!isFinished(found)) await nameBlob(item, path);
+      if (!isFinished(found)) await nameBlob(item, path, () => item.lustre((fs) => fs.pathToFid(path)));
       const options = { keepSetId: tools.attributes.keepSetId ?? false };
       await applyAttributes(attributeCalls(item), path, found.stat, wanted, options);
     },

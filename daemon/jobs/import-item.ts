@@ -43,14 +43,20 @@ export function refuseNaming({ container }: Pick<ItemTools, 'container'>): void 
 }
 
 /** Rejects with item errors, or JobFailure when the service cannot be asked. */
-async function described(blob: ListedBlob, tools: ItemTools, signal: AbortSignal): Promise<ReadAttributes> {
+async function described(
+  blob: ListedBlob,
+  tools: ItemTools,
+  signal: AbortSignal,
+): Promise<Pick<Item, 'metadata'> & { readonly attributes: ReadAttributes }> {
   const { name, metadata, lastModified, hierarchical } = blob;
   const known = { name, ...(hierarchical === undefined ? {} : { hierarchical }) };
-  if (metadata) return attributesOf({ ...known, metadata, lastModified }, tools.attributes);
+  if (metadata) {
+    return { metadata, attributes: attributesOf({ ...known, metadata, lastModified }, tools.attributes) };
+  }
   const headers = await fromService(blob, () => tools.container.properties(name, signal));
   if (!headers)
     throw itemError('BLOB_VANISHED', `The blob ${name} was deleted since it was listed.`, 'ENOENT');
-  return attributesOf({ ...known, ...headers }, tools.attributes);
+  return { metadata: headers.metadata, attributes: attributesOf({ ...known, ...headers }, tools.attributes) };
 }
 
 /**
@@ -69,7 +75,7 @@ export async function importItem(
   if (isRoot(blob.name, tools.container.prefix)) return tally;
   try {
     const path = pathOfBlobName(tools.container.prefix, blob.name);
-    const attributes = await described(blob, tools, signal);
+    const { attributes, metadata } = await described(blob, tools, signal);
     for (const { code, key, value } of attributes.warnings) {
       tally.warning(code, `${blob.name}: ${key} is ${JSON.stringify(value.slice(0, 100))}.`);
     }
@@ -83,6 +89,7 @@ export async function importItem(
       kind,
       path,
       attributes,
+      metadata,
       tools,
       tally,
       signal,

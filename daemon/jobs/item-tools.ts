@@ -89,6 +89,8 @@ export interface Item {
   /** Relative to the mount. */
   readonly path: Buffer;
   readonly attributes: ReadAttributes;
+  /** The blob's, keys in lower case. */
+  readonly metadata: Readonly<Record<string, string>>;
   readonly tools: ItemTools;
   readonly tally: Tally;
   readonly calls: PathCalls;
@@ -144,7 +146,7 @@ export function recordFailure(
   signal.throwIfAborted();
   if (!(error instanceof LhsmError)) throw error;
   if (error.op === 'import' || error.op === 'name') {
-    tally.error(error.code, describeError(error));
+    tally.error(error.code, describeError(error), errnoName(error.errno));
   } else if (hasCode(error, 'ENOSPC')) {
     throw new LhsmError(`There is no space left for ${blob.name}: ${error.message}`, {
       code: 'MDT_FULL',

@@ -1,8 +1,10 @@
 // Makes the released stub of one blob: one import and two xattrs, nothing more. file-item.ts calls it.
 import { LhsmError, errnoNumber, hasCode } from '../../native-bindings/errors.js';
+import type { Fid } from '../../native-bindings/lustre.js';
 import { formatBlobXattr } from '../blobs/names.js';
 import { BLOB_XATTR, ETAG_XATTR } from '../movers/mover.js';
 import { itemError, type Item } from './item-tools.js';
+import { ownVersion } from './own-blob.js';
 
 /** Longer values do not fit beside an inode: without `ea_inode` ldiskfs answers ENOSPC, however empty it is. */
 const INODE_XATTR_BYTES = 2048;
@@ -12,9 +14,9 @@ export async function makeStub(item: Item, path: Buffer): Promise<void> {
   const { blob, attributes, tools } = item;
   const { uid, gid, mode, mtimeNs } = attributes;
   const stat = { mode: mode & 0o777, uid, gid, sizeBytes: BigInt(blob.sizeBytes), atimeNs: mtimeNs, mtimeNs };
-  await item.lustre((fs) => fs.import(path, tools.spec.archiveId, stat));
+  const fid = await item.lustre((fs) => fs.import(path, tools.spec.archiveId, stat));
   try {
-    await nameBlob(item, path);
+    await nameBlob(item, path, () => Promise.resolve(fid));
     // The import takes no more than these nine bits.
     if ((mode & ~0o777) !== 0) await item.calls.chmod(path, mode);
   } catch (error) {
@@ -25,15 +27,23 @@ export async function makeStub(item: Item, path: Buffer): Promise<void> {
   }
 }
 
-/** Tells a stub its blob and version. */
-export async function nameBlob(item: Item, path: Buffer): Promise<void> {
+/**
+ * Tells a stub its blob and version. The version comes last: one that knows none yet is taken up again after a kill, when the blob has
+ * become the stub's own meanwhile.
+ */
+export async function nameBlob(item: Item, path: Buffer, fidOf: () => Promise<Fid>): Promise<void> {
   const { blob, tools } = item;
   const value = formatBlobXattr({ container: tools.container.container, name: blob.name });
+  await setXattr(item, path, BLOB_XATTR, value);
+  const etag = await ownVersion(item, fidOf);
+  await setXattr(item, path, ETAG_XATTR, Buffer.from(etag));
+}
+
+async function setXattr({ blob, lustre }: Item, path: Buffer, name: string, value: Buffer): Promise<void> {
   try {
-    await item.lustre((fs) => fs.setXattrPath(path, BLOB_XATTR, value));
-    await item.lustre((fs) => fs.setXattrPath(path, ETAG_XATTR, Buffer.from(blob.etag)));
+    await lustre((fs) => fs.setXattrPath(path, name, value));
   } catch (error) {
-    if (value.length <= INODE_XATTR_BYTES || !hasCode(error, 'ENOSPC')) throw error;
+    if (Buffer.byteLength(blob.name) <= INODE_XATTR_BYTES || !hasCode(error, 'ENOSPC')) throw error;
     throw new LhsmError(`The name ${blob.name} is too long to be kept with its file.`, {
       code: 'BLOB_NAME_TOO_LONG',
       op: 'import',

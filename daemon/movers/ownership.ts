@@ -1,5 +1,5 @@
 // Asks the file system what collision.ts needs to know of other files and of this one.
-// archive.ts, restore.ts and remove.ts call it.
+// archive.ts, restore.ts and remove.ts call it, and the import's own-blob.ts.
 import { LhsmError, hasCode } from '../../native-bindings/errors.js';
 import { parseBlobXattr, pathOfBlobName } from '../blobs/names.js';
 import { FOR_ATTRIBUTES, saysGone } from './descriptors.js';
@@ -16,7 +16,7 @@ import type { ArchiveContainer } from '../blobs/archive-container.js';
  * whose the blob is.
  */
 export async function askOwner(
-  tools: MoverTools,
+  tools: Pick<MoverTools, 'lustre' | 'mount'>,
   container: ArchiveContainer,
   name: string,
   etag: string,

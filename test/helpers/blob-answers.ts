@@ -2,7 +2,14 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 
 export type Operation =
-  'Get Blob' | 'Head Blob' | 'Put Blob' | 'Put Block' | 'Put Block List' | 'Get Block List' | 'Delete Blob';
+  | 'Get Blob'
+  | 'Head Blob'
+  | 'Put Blob'
+  | 'Put Block'
+  | 'Put Block List'
+  | 'Get Block List'
+  | 'Set Blob Metadata'
+  | 'Delete Blob';
 
 export interface StoredBlob {
   content: Buffer;
@@ -24,6 +31,7 @@ export function operationOf(method: string, url: URL): Operation {
   if (method === 'GET') return comp === 'blocklist' ? 'Get Block List' : 'Get Blob';
   if (method === 'DELETE') return 'Delete Blob';
   if (comp === 'block') return 'Put Block';
+  if (comp === 'metadata') return 'Set Blob Metadata';
   return comp === 'blocklist' ? 'Put Block List' : 'Put Blob';
 }
 

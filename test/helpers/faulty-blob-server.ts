@@ -281,7 +281,10 @@ export class FaultyBlobServer {
       refuse(404, 'BlobNotFound');
       return;
     }
-    if (operation === 'Head Blob')
+    if (operation === 'Set Blob Metadata') {
+      const { content, type, tier, blocks } = blob;
+      answer(200, headersOf(this.put(name, content, { metadata: metadataOf(headers), type, tier, blocks })));
+    } else if (operation === 'Head Blob')
       answer(200, { ...headersOf(blob), 'content-length': String(blob.content.length) });
     else if (operation === 'Delete Blob') {
       this.blobs.delete(name);

@@ -51,6 +51,21 @@ t.test('properties, empty blobs and deletion, each under its condition', async (
   await t.rejects(container.delete('files/a', undefined, never), { code: 'BLOB_MISSING', errno: 2 });
 });
 
+t.test('metadata are replaced in the version that is expected, the content stays', async (t) => {
+  const azurite = await startAzurite();
+  t.teardown(() => azurite.stop());
+  const client = await azurite.container('copies');
+  const container = open(t, azurite, 'copies');
+  const blob = client.getBlockBlobClient('files/a');
+  const { etag: first = '' } = await blob.upload('content', 7, { metadata: { one: '1', two: '2' } });
+  const etag = await container.setMetadata('files/a', { two: '3' }, first, never);
+  t.not(etag, first);
+  t.match(await container.properties('files/a', never), { sizeBytes: 7, etag, metadata: { two: '3' } });
+  t.equal((await container.readSmall('files/a', 100, etag, never)).toString(), 'content');
+  await t.rejects(container.setMetadata('files/a', {}, first, never), { code: 'BLOB_CHANGED' });
+  await t.rejects(container.setMetadata('files/b', {}, first, never), { code: 'BLOB_MISSING' });
+});
+
 t.test('a missing container is told from a missing blob', async (t) => {
   const azurite = await startAzurite();
   t.teardown(() => azurite.stop());

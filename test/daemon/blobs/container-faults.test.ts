@@ -82,6 +82,16 @@ t.test('lost answers: what was done is not taken for the work of others', async 
     code: 'BLOB_CHANGED',
   });
   t.equal(server.blobs.get('dir')?.content.toString(), 'theirs');
+
+  const { etag: first } = server.put('file', Buffer.from('content'));
+  server.inject('Set Blob Metadata', { loseAnswer: true });
+  const second = await container.setMetadata('file', { a: '1' }, first, never);
+  t.match(server.blobs.get('file'), { etag: second, metadata: { a: '1' } });
+  server.inject('Set Blob Metadata', { loseAnswer: true });
+  server.inject('Set Blob Metadata', { before: () => void server.put('file', Buffer.from('theirs')) });
+  await t.rejects(container.setMetadata('file', { a: '2' }, second, never), { code: 'BLOB_CHANGED' });
+  server.blobs.delete('file');
+  await t.rejects(container.setMetadata('file', {}, second, never), { code: 'BLOB_MISSING' });
 });
 
 t.test('a missing container and an answer of something else are no missing blob', async (t) => {

@@ -240,6 +240,7 @@ export class Bench {
       location: (name) => container.location(name),
       properties: (...args) => count(container.properties(...args)),
       putEmpty: (...args) => count(container.putEmpty(...args)),
+      setMetadata: (...args) => count(container.setMetadata(...args)),
       delete: async (...args) => {
         await this.beforeDelete?.();
         await count(container.delete(...args));
