@@ -3,7 +3,7 @@
 import { Agent as HttpAgent } from 'node:http';
 import { Agent as HttpsAgent, type AgentOptions } from 'node:https';
 import { Socket } from 'node:net';
-import type { Duplex } from 'node:stream';
+import { Readable, type Duplex } from 'node:stream';
 import {
   createHttpHeaders,
   createPipelineRequest,
@@ -19,6 +19,7 @@ import {
   type Pipeline,
   type StoragePipelineOptions,
 } from '@azure/storage-blob';
+import { codeInBody } from './azure-errors.js';
 import type { BlobAuth, BlobLocation } from './blob.js';
 import { loadCaFile } from './ca-file.js';
 import { USER_AGENT } from './version.js';
@@ -113,6 +114,32 @@ export class AzureClients {
     query: Readonly<Record<string, string>>,
     signal: AbortSignal,
   ): Promise<{ readonly body: unknown; readonly headers: { get(name: string): string | undefined } }> {
+    const response = await this.#send(url, auth, query, signal, false);
+    return { body: parsedBody(response), headers: response.headers };
+  }
+
+  /**
+   * The same for an answer that is read as it comes: who stops reading before its end must destroy it, as leaving a
+   * loop over it does. Reading rejects with what breaks the connection.
+   */
+  async stream(
+    url: string,
+    auth: BlobAuth,
+    query: Readonly<Record<string, string>>,
+    signal: AbortSignal,
+  ): Promise<Readable> {
+    const { readableStreamBody } = await this.#send(url, auth, query, signal, true);
+    // Always there, since it was asked for; and Node's own, on Node.
+    return (readableStreamBody ?? Readable.from([])) as Readable;
+  }
+
+  async #send(
+    url: string,
+    auth: BlobAuth,
+    query: Readonly<Record<string, string>>,
+    signal: AbortSignal,
+    isStreamed: boolean,
+  ): Promise<PipelineResponse> {
     const fields = Object.entries(query).map(([key, value]) => `${key}=${encodeURIComponent(value)}`);
     if (auth.kind === 'sas') fields.push(auth.query());
     const request = createPipelineRequest({
@@ -121,13 +148,14 @@ export class AzureClients {
       abortSignal: signal,
       // Whether that is wise is the credential's business: a token goes over https only.
       allowInsecureConnection: true,
+      // Errors are read whole, and parsed.
+      ...(isStreamed ? { streamResponseStatusCodes: new Set([200]) } : {}),
     });
     const response = await new RawClient(url, this.#pipeline(url, auth)).send(request);
-    // The SDK's pipeline has parsed what says that it is JSON.
-    const { parsedBody: body } = response as { readonly parsedBody?: unknown };
-    const { status, headers } = response;
-    if (status === 200) return { body, headers };
-    const { code } = (body as { readonly error?: { readonly code?: string } } | undefined)?.error ?? {};
+    const { status } = response;
+    if (status === 200) return response;
+    const { error } = (parsedBody(response) ?? {}) as { readonly error?: { readonly code?: string } };
+    const code = error?.code ?? codeInBody({ response });
     throw new RestError(`the answer was ${status}`, {
       ...(code === undefined ? {} : { code }),
       statusCode: status,
@@ -159,6 +187,11 @@ export class AzureClients {
     }
     return pipeline;
   }
+}
+
+/** The SDK's pipeline has parsed what says that it is JSON or XML. */
+function parsedBody(response: PipelineResponse): unknown {
+  return (response as { readonly parsedBody?: unknown }).parsedBody;
 }
 
 function signed(url: string, auth: BlobAuth): string {

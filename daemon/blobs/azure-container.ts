@@ -22,9 +22,10 @@ import { nameMissing } from './blob-requests.js';
 import type { ContainerAddress } from './container-url.js';
 import type { CredentialOptions } from './credentials.js';
 import { FlatListing, type ListingPort } from './flat-listing.js';
-import { HnsListing, dataLakeUrl } from './hns-listing.js';
+import { HnsListing } from './hns-listing.js';
 import type { BlobListing } from './listing.js';
 import { blobUrl } from './names.js';
+import { dataLakeUrl } from './path-listing.js';
 
 export interface ContainerOptions
   extends Pick<AzureClientOptions, 'caFile'>, Pick<CredentialOptions, 'env' | 'onBadRotation'> {
@@ -98,6 +99,7 @@ export class AzureContainer implements ArchiveContainer {
   async listing(signal: AbortSignal): Promise<BlobListing> {
     const port: ListingPort = {
       client: () => this.client(),
+      get: (query, abort) => this.#clients.stream(this.#address.url, this.#auth, query, abort),
       request: (op, what, abort, run) =>
         this.#request(op, `${what} of container ${this.container}`, abort, run),
     };
@@ -112,7 +114,9 @@ export class AzureContainer implements ArchiveContainer {
     if (isHierarchical !== true) return new FlatListing(port);
     const url = dataLakeUrl(this.#address.url);
     return new HnsListing({
+      get: port.get,
       request: port.request,
+      onNote: (note) => this.#options.onNote?.(`Container ${this.container}: ${note}`),
       properties: (name, abort) => this.properties(name, abort),
       paths: async (query, abort) => {
         const { body, headers } = await this.#clients.get(url, this.#auth, query, abort);

@@ -1,39 +1,34 @@
-// The Data Lake endpoint's Path - List, page by page: the listing of accounts with a hierarchical namespace.
-// azure-container.ts makes it, jobs call it. Entries say owner, group and mode, but no metadata.
+// The listing of accounts with a hierarchical namespace: List Blobs, which tells owner, group and mode there beside the metadata.
+// azure-container.ts makes it, jobs call it. Where the service does not tell them, path-listing.ts does.
 import { LhsmError } from '../../native-bindings/errors.js';
-import { httpStatus, serviceCode } from '../azure-errors.js';
 import type { BlobHeaders } from '../blob.js';
 import { listingSubject, type ListingPort } from './flat-listing.js';
-import { quoted } from './list-item.js';
+import { listBlobs } from './list-blobs.js';
+import { listedBlob, listedDirectory } from './list-item.js';
 import type { BlobListing, ListedBlob, ListingPage, PageRequest } from './listing.js';
+import { listPaths, type PathListingPort } from './path-listing.js';
 
-/** The service's most (https://learn.microsoft.com/rest/api/storageservices/datalakestoragegen2/path/list). */
-const MAX_PATHS = 5000;
-
-/** One answer of Path - List. */
-export interface PathsAnswer {
-  /** As JSON.parse gave it. */
-  readonly body: unknown;
-  /** Of `x-ms-continuation`. */
-  readonly continuation: string | undefined;
-}
-
-export interface PathListingPort extends Pick<ListingPort, 'request'> {
-  /** GET of the file system with this query. Rejects with the service's error. */
-  readonly paths: (query: Readonly<Record<string, string>>, signal: AbortSignal) => Promise<PathsAnswer>;
+export interface HnsListingPort extends PathListingPort, Pick<ListingPort, 'get'> {
   readonly properties: (name: string, signal: AbortSignal) => Promise<BlobHeaders | undefined>;
+  /** Told, in a sentence for the log, when paths are listed instead. */
+  readonly onNote: (note: string) => void;
 }
 
-/** The host of the Data Lake endpoint beside that of the blobs'; one that has no `.blob.` (emulators) keeps its own. */
-export function dataLakeUrl(containerUrl: string): string {
-  return containerUrl.replace(/^(https?:\/\/[^/]*?)\.blob\./, '$1.dfs.');
-}
+/** How pages are listed. A marker says which way it is of: a job may be taken up again by a process that knows neither. */
+type Way = 'blobs' | 'paths';
+
+/**
+ * Codes by which List Blobs may refuse `include=permissions`, or a prefix in which a file stands where a directory belongs: the
+ * documentation names none for either.
+ */
+const refusals: ReadonlySet<string> = new Set(['REFUSED', 'BLOB_MISSING', 'TYPE_MISMATCH']);
 
 export class HnsListing implements BlobListing {
   readonly hierarchical = true;
-  readonly #port: PathListingPort;
+  readonly #port: HnsListingPort;
+  #way: Way = 'blobs';
 
-  constructor(port: PathListingPort) {
+  constructor(port: HnsListingPort) {
     this.#port = port;
   }
 
@@ -44,48 +39,89 @@ export class HnsListing implements BlobListing {
   async page(request: PageRequest, signal: AbortSignal): Promise<ListingPage> {
     const { prefix, marker } = request;
     const self = prefix === '' || prefix.endsWith('/') || marker !== undefined ? undefined : prefix;
-    if (self === undefined) return this.#list(request, signal);
+    const path = prefix.replace(/\/+$/, '');
+    const within = { ...request, prefix: path === '' ? '' : `${path}/` };
+    if (self === undefined) return this.#below(within, signal);
     const headers = await this.#port.properties(self, signal);
     if (headers === undefined) return nothing;
     const itself = listedSelf(self, headers);
     if (itself.hierarchical?.isDirectory !== true) return { ...nothing, blobs: [itself] };
-    const below = await this.#list(request, signal);
+    const below = await this.#below(within, signal);
     return { ...below, blobs: [itself, ...below.blobs] };
   }
 
-  #list(request: PageRequest, signal: AbortSignal): Promise<ListingPage> {
-    const { prefix, shallow, marker, maxResults } = request;
-    const directory = prefix.replace(/\/+$/, '');
-    const query = {
-      resource: 'filesystem',
-      recursive: String(!shallow),
-      ...(directory === '' ? {} : { directory }),
-      maxResults: String(Math.min(maxResults, MAX_PATHS)),
-      upn: 'false',
-      ...(marker === undefined ? {} : { continuation: marker }),
-    };
-    return this.#port.request('Path - List', listingSubject(prefix), signal, async () => {
-      let answer: PathsAnswer;
-      try {
-        answer = await this.#port.paths(query, signal);
-      } catch (error) {
-        if (httpStatus(error) === 404 && serviceCode(error) === 'PathNotFound') return nothing;
-        throw error;
-      }
-      const within = directory === '' ? '' : `${directory}/`;
-      const blobs = pathsOf(answer.body).filter(({ name }) => name.startsWith(within));
-      return {
-        blobs,
-        prefixes: shallow
-          ? blobs.filter(({ hierarchical }) => hierarchical?.isDirectory).map(({ name }) => `${name}/`)
-          : [],
-        next: answer.continuation === '' ? undefined : answer.continuation,
-      };
+  async #below(request: PageRequest, signal: AbortSignal): Promise<ListingPage> {
+    const { marker } = request;
+    if (marker !== undefined) {
+      const way: Way = marker.startsWith('paths:') ? 'paths' : 'blobs';
+      return this.#list(way, { ...request, marker: marker.slice(way.length + 1) }, signal);
+    }
+    if (this.#way === 'paths') return this.#list('paths', request, signal);
+    let said = 'said none';
+    try {
+      const page = await this.#list('blobs', request, signal);
+      if (!isSilent(page)) return page;
+    } catch (error) {
+      if (!(error instanceof LhsmError) || !refusals.has(error.code)) throw error;
+      said = `answered: ${error.message}`;
+    }
+    const page = await this.#list('paths', request, signal);
+    // Without any path, it was the prefix that List Blobs did not like.
+    if (page.blobs.length > 0) this.#turnToPaths(said);
+    return page;
+  }
+
+  #turnToPaths(said: string): void {
+    // Several pages may have been on their way.
+    if (this.#way === 'paths') return;
+    this.#way = 'paths';
+    this.#port.onNote(
+      `asked for owners and permissions with List Blobs, the service ${said}. Its paths are listed instead, and each is asked for its metadata, which takes longer.`,
+    );
+  }
+
+  async #list(way: Way, request: PageRequest, signal: AbortSignal): Promise<ListingPage> {
+    const list = way === 'paths' ? listPaths(this.#port, request, signal) : this.#blobs(request, signal);
+    const page = await list;
+    return page.next === undefined ? page : { ...page, next: `${way}:${page.next}` };
+  }
+
+  #blobs(request: PageRequest, signal: AbortSignal): Promise<ListingPage> {
+    const { prefix } = request;
+    return this.#port.request('List Blobs', listingSubject(prefix), signal, async () => {
+      const blobs = new Map<string, ListedBlob>();
+      const next = await listBlobs(
+        this.#port.get,
+        { ...request, include: 'metadata,permissions' },
+        (entry) => {
+          // Of a shallow listing only: a directory, which is a blob as well.
+          const blob = entry.isPrefix ? listedDirectory(entry) : listedBlob(entry);
+          if (blob?.name.startsWith(prefix) && !blobs.has(blob.name)) blobs.set(blob.name, toldOrAsked(blob));
+        },
+        signal,
+      );
+      const all = [...blobs.values()];
+      return { blobs: all, prefixes: request.shallow ? directoriesOf(all) : [], next };
     });
   }
 }
 
 const nothing: ListingPage = { blobs: [], prefixes: [], next: undefined };
+
+/** Without its permissions a blob is to be asked for its properties: then it must not seem to be known. */
+function toldOrAsked(blob: ListedBlob): ListedBlob {
+  return blob.hierarchical?.permissions === undefined ? { ...blob, metadata: undefined } : blob;
+}
+
+/** Whether there are blobs, and none says who owns it. The directories of a shallow listing need not. */
+function isSilent({ blobs }: ListingPage): boolean {
+  const telling = blobs.filter(({ hierarchical }) => hierarchical?.isDirectory !== true);
+  return telling.length > 0 && telling.every(({ hierarchical }) => hierarchical?.permissions === undefined);
+}
+
+function directoriesOf(blobs: readonly ListedBlob[]): string[] {
+  return blobs.filter(({ hierarchical }) => hierarchical?.isDirectory).map(({ name }) => `${name}/`);
+}
 
 /** A path as its own properties tell it. */
 function listedSelf(name: string, headers: BlobHeaders): ListedBlob {
@@ -101,50 +137,4 @@ function listedSelf(name: string, headers: BlobHeaders): ListedBlob {
     metadata,
     hierarchical: { ...headers.hierarchical, isDirectory },
   };
-}
-
-function pathsOf(body: unknown): ListedBlob[] {
-  const paths = (body as { readonly paths?: unknown } | null | undefined)?.paths;
-  if (!Array.isArray(paths)) throw badAnswer('without a list of paths');
-  return (paths as unknown[]).map(listedPath);
-}
-
-/** Numbers and booleans come as texts, `isDirectory` only on directories. */
-function listedPath(entry: unknown): ListedBlob {
-  const said = (entry ?? {}) as Readonly<Record<string, unknown>>;
-  const text = (key: string): string | undefined => {
-    const value = said[key];
-    return typeof value === 'string' ? value : undefined;
-  };
-  const name = text('name');
-  if (name === undefined || name === '') throw badAnswer('with a path that has no name');
-  const sizeBytes = Number(said['contentLength'] ?? 0);
-  const modified = new Date(text('lastModified') ?? '');
-  const owner = text('owner');
-  const group = text('group');
-  const permissions = text('permissions');
-  return {
-    name,
-    sizeBytes: Number.isFinite(sizeBytes) ? sizeBytes : 0,
-    etag: quoted(text('etag') ?? ''),
-    blobType: 'BlockBlob',
-    accessTier: undefined,
-    lastModified: Number.isNaN(modified.getTime()) ? undefined : modified,
-    metadata: undefined,
-    hierarchical: {
-      ...(owner === undefined ? {} : { owner }),
-      ...(group === undefined ? {} : { group }),
-      ...(permissions === undefined ? {} : { permissions }),
-      isDirectory: String(said['isDirectory']).toLowerCase() === 'true',
-    },
-  };
-}
-
-function badAnswer(what: string): LhsmError {
-  return new LhsmError(`Path - List: got an answer ${what}.`, {
-    code: 'BAD_ANSWER',
-    op: 'Path - List',
-    errno: 5,
-    hint: "Check the container's URL, and the proxies on the way.",
-  });
 }

@@ -1,5 +1,5 @@
-// A small account with a hierarchical namespace, in memory: Path - List, properties, content and account information,
-// which Azurite does not have. For tests of listings and of imports. Read only.
+// A small account with a hierarchical namespace, in memory: List Blobs with permissions, Path - List, properties, content and
+// account information, which Azurite does not have. For tests of listings and of imports. Read only.
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
@@ -33,6 +33,8 @@ export class HnsServer {
   emptyPages = false;
   /** A listing of blobs tells the type of each, as the service does since version 2020-10-02. */
   tellsResourceType = true;
+  /** What List Blobs does when asked for owners and permissions. */
+  permissions: 'told' | 'left out' | 'refused' = 'told';
   readonly #paths = new Map<string, HnsPath>();
   readonly #server = createServer((request, response) => {
     this.#serve(request, response);
@@ -100,7 +102,7 @@ export class HnsServer {
     else if (this.containerMissing)
       fail(response, 404, query.has('resource') ? 'FilesystemNotFound' : 'ContainerNotFound');
     else if (query.get('resource') === 'filesystem') this.#list(query, response);
-    else if (query.get('comp') === 'list') this.#blobs(response);
+    else if (query.get('comp') === 'list') this.#blobs(query, response);
     else this.#blob(method, name, headers, response);
   }
 
@@ -124,30 +126,60 @@ export class HnsServer {
     }
     const within = directory === '' ? '' : `${directory}/`;
     const isDeep = query.get('recursive') === 'true';
-    const found = [...this.#paths.entries()]
-      .filter(([path]) => path.startsWith(within) && (isDeep || !path.includes('/', within.length)))
-      // A directory comes right before what is in it.
-      .sort(([a], [b]) => (a.replaceAll('/', '\0') < b.replaceAll('/', '\0') ? -1 : 1));
-    const token = query.get('continuation');
-    const [at = 0, page = 0] =
-      token === null ? [] : (JSON.parse(Buffer.from(token, 'base64').toString()) as number[]);
-    const most = this.emptyPages && page % 2 === 0 ? 0 : Number(query.get('maxResults') ?? 5000);
-    const end = Math.min(found.length, at + most);
-    if (end < found.length) {
-      const next = Buffer.from(JSON.stringify([end, page + 1])).toString('base64');
-      response.setHeader('x-ms-continuation', next);
-    }
+    const found = this.#below(within, isDeep);
+    const { page, next } = this.#page(found, query.get('continuation'), query.get('maxResults'));
+    if (next !== undefined) response.setHeader('x-ms-continuation', next);
     response.setHeader('content-type', 'application/json;charset=utf-8');
-    response.end(JSON.stringify({ paths: found.slice(at, end).map(([path, entry]) => listed(path, entry)) }));
+    response.end(JSON.stringify({ paths: page.map(([path, entry]) => listed(path, entry)) }));
   }
 
-  /** Only as much of List Blobs as shows what kind of account this is. */
-  #blobs(response: ServerResponse): void {
-    const type = this.tellsResourceType ? '<ResourceType>file</ResourceType>' : '';
+  /** https://learn.microsoft.com/rest/api/storageservices/list-blobs, with a prefix that is empty or ends in a slash. */
+  #blobs(query: URLSearchParams, response: ServerResponse): void {
+    const prefix = query.get('prefix') ?? '';
+    const include = (query.get('include') ?? '').split(',');
+    const isDeep = !query.has('delimiter');
+    // The page above says that a file in the middle of a prefix is an error, not which.
+    const isInFile = prefix !== '' && this.#paths.get(prefix.slice(0, -1))?.isDirectory === false;
+    if (isInFile || (include.includes('permissions') && this.permissions === 'refused')) {
+      fail(response, 400, 'InvalidQueryParameterValue');
+      return;
+    }
+    const found = this.#below(prefix, isDeep);
+    const { page, next = '' } = this.#page(found, query.get('marker'), query.get('maxresults'));
+    const told = {
+      permissions: include.includes('permissions') && this.permissions === 'told',
+      metadata: include.includes('metadata'),
+      type: this.tellsResourceType,
+    };
+    const items = page.map(([path, entry]) => {
+      if (isDeep || !entry.isDirectory) return `<Blob>${xmlOf(path, entry, told)}</Blob>`;
+      return `<BlobPrefix>${xmlOf(`${path}/`, entry, { ...told, metadata: false })}</BlobPrefix>`;
+    });
     response.setHeader('content-type', 'application/xml');
     response.end(
-      `<?xml version="1.0" encoding="utf-8"?><EnumerationResults ServiceEndpoint="http://x/" ContainerName="container"><Blobs><Blob><Name>a</Name><Properties><Etag>0x8D1</Etag>${type}</Properties></Blob></Blobs><NextMarker /></EnumerationResults>`,
+      `\ufeff<?xml version="1.0" encoding="utf-8"?><EnumerationResults ServiceEndpoint="http://x/" ContainerName="container"><Blobs>${items.join('')}</Blobs><NextMarker>${next}</NextMarker></EnumerationResults>`,
     );
+  }
+
+  /** A directory comes right before what is in it. */
+  #below(within: string, isDeep: boolean): [string, HnsPath][] {
+    return [...this.#paths.entries()]
+      .filter(([path]) => path.startsWith(within) && (isDeep || !path.includes('/', within.length)))
+      .sort(([a], [b]) => (a.replaceAll('/', '\0') < b.replaceAll('/', '\0') ? -1 : 1));
+  }
+
+  #page(
+    found: [string, HnsPath][],
+    token: string | null,
+    maxResults: string | null,
+  ): { page: [string, HnsPath][]; next?: string } {
+    const [at = 0, count = 0] =
+      token === null ? [] : (JSON.parse(Buffer.from(token, 'base64').toString()) as number[]);
+    const most = this.emptyPages && count % 2 === 0 ? 0 : Number(maxResults ?? 5000);
+    const end = Math.min(found.length, at + most);
+    const page = found.slice(at, end);
+    if (end >= found.length) return { page };
+    return { page, next: Buffer.from(JSON.stringify([end, count + 1])).toString('base64') };
   }
 
   #blob(method: string, name: string, headers: IncomingMessage['headers'], response: ServerResponse): void {
@@ -199,6 +231,34 @@ function listed(name: string, entry: HnsPath): Readonly<Record<string, string>> 
   const common = { name, owner, group, permissions, etag, lastModified: MODIFIED };
   if (entry.isDirectory) return { ...common, contentLength: '0', isDirectory: 'true' };
   return { ...common, contentLength: String(content.length) };
+}
+
+/** Inside of an entry of List Blobs. A prefix tells no metadata. */
+function xmlOf(
+  name: string,
+  { owner, group, permissions, etag, content, isDirectory, metadata }: HnsPath,
+  told: { readonly permissions: boolean; readonly metadata: boolean; readonly type: boolean },
+): string {
+  const fields = {
+    'Last-Modified': MODIFIED,
+    Etag: etag,
+    ...(told.type ? { ResourceType: isDirectory ? 'directory' : 'file' } : {}),
+    'Content-Length': String(content.length),
+    BlobType: 'BlockBlob',
+    AccessTier: 'Hot',
+    ...(told.permissions ? { Owner: owner, Group: group, Permissions: permissions, Acl: '' } : {}),
+  };
+  return `<Name>${escaped(name)}</Name><Properties>${elements(fields)}</Properties>${told.metadata ? `<Metadata>${elements(metadata)}</Metadata>` : ''}`;
+}
+
+function elements(fields: Readonly<Record<string, string>>): string {
+  return Object.entries(fields)
+    .map(([key, value]) => `<${key}>${escaped(value)}</${key}>`)
+    .join('');
+}
+
+function escaped(text: string): string {
+  return text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;');
 }
 
 function fail(response: ServerResponse, status: number, code: string): void {

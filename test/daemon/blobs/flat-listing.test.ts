@@ -1,5 +1,5 @@
 // Listings of accounts without a hierarchical namespace: against Azurite, and against answers that Azurite does not give.
-import { createServer } from 'node:http';
+import { createServer, type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -106,13 +106,19 @@ t.test('1,200 blobs with odd names, once each and as they are', async (t) => {
 });
 
 /** A container whose List Blobs gives this inside of `<Blobs>`. */
-async function answering(t: Test, blobs: string, next = ''): Promise<AzureContainer> {
-  const server = createServer((_request, response) => {
+function answering(t: Test, blobs: string, next = ''): Promise<AzureContainer> {
+  return served(t, (_request, response) => {
     response.setHeader('content-type', 'application/xml');
-    response.end(
-      `<?xml version="1.0" encoding="utf-8"?><EnumerationResults ServiceEndpoint="http://x/" ContainerName="c"><Blobs>${blobs}</Blobs><NextMarker>${next}</NextMarker></EnumerationResults>`,
-    );
+    response.end(answer(blobs, next));
   });
+}
+
+function answer(blobs: string, next = ''): string {
+  return `<?xml version="1.0" encoding="utf-8"?><EnumerationResults ServiceEndpoint="http://x/" ContainerName="c"><Blobs>${blobs}</Blobs><NextMarker>${next}</NextMarker></EnumerationResults>`;
+}
+
+async function served(t: Test, serve: RequestListener, maxTries = 1): Promise<AzureContainer> {
+  const server = createServer(serve);
   await new Promise<void>((resolve) => {
     server.listen(0, '127.0.0.1', resolve);
   });
@@ -129,7 +135,7 @@ async function answering(t: Test, blobs: string, next = ''): Promise<AzureContai
       credential: { type: 'sas', file },
       hierarchical: false,
     },
-    { maxTries: 1 },
+    { maxTries, retryDelayMs: 1 },
   );
   t.teardown(async () => {
     container.close();
@@ -199,4 +205,64 @@ t.test('pages may be empty, and names full of entities', async (t) => {
 t.test('what is no listing is an error', async (t) => {
   const broken = await (await answering(t, '<Blob><Name>a</Nam')).listing(never);
   await t.rejects(broken.page(request, never), { code: 'BAD_ANSWER', retryable: true });
+});
+
+t.test('an answer that is cut off, or no listing, is asked for again', async (t) => {
+  const whole = answer(`<Blob><Name>a</Name>${properties}</Blob><Blob><Name>b</Name>${properties}</Blob>`);
+  let tries = 0;
+  const container = await served(
+    t,
+    (_request, response) => {
+      tries += 1;
+      response.setHeader('content-type', 'application/xml');
+      if (tries === 1) {
+        response.setHeader('content-length', whole.length);
+        response.write(whole.slice(0, -100), () => response.destroy());
+      } else if (tries === 2) response.end(whole.slice(0, -100));
+      else if (tries === 3) response.end('<html><body>Sign in</body></html>');
+      else response.end(whole);
+    },
+    4,
+  );
+  const { blobs } = await (await container.listing(never)).page(request, never);
+  t.same(
+    blobs.map(({ name }) => name),
+    ['a', 'b'],
+  );
+  t.equal(tries, 4);
+});
+
+t.test('errors of the service are those of other requests', async (t) => {
+  const cases = [
+    [404, 'ContainerNotFound', { code: 'CONTAINER_MISSING' }],
+    [403, 'AuthenticationFailed', { code: 'FORBIDDEN', hint: /SAS/ }],
+    [503, 'ServerBusy', { code: 'THROTTLED', retryable: true }],
+    [400, 'OutOfRangeQueryParameterValue', { code: 'REFUSED' }],
+  ] as const;
+  for (const inBody of [true, false]) {
+    for (const [status, code, expected] of cases) {
+      const container = await served(t, (_request, response) => {
+        response.statusCode = status;
+        response.setHeader('content-type', 'application/xml');
+        if (!inBody) response.setHeader('x-ms-error-code', code);
+        response.end(
+          inBody
+            ? `\ufeff<?xml version="1.0" encoding="utf-8"?><Error><Code>${code}</Code><Message>No.</Message></Error>`
+            : '',
+        );
+      });
+      await t.rejects((await container.listing(never)).page(request, never), expected);
+    }
+  }
+});
+
+t.test('an abort ends a page that does not', async (t) => {
+  const container = await served(t, (_request, response) => {
+    response.setHeader('content-type', 'application/xml');
+    response.write('<?xml version="1.0"?><EnumerationResults>');
+    control.abort();
+  });
+  const control = new AbortController();
+  const listing = await container.listing(never);
+  await t.rejects(listing.page(request, control.signal), { code: 'ECANCELED' });
 });

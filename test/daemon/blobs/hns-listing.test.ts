@@ -1,11 +1,11 @@
-// Listings of accounts with a hierarchical namespace, against a small fake of the Data Lake endpoint.
+// Listings of accounts with a hierarchical namespace, against a small fake of such an account.
 import { createHmac } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { createArchiveContainer, type AzureContainer } from '../../../daemon/blobs/azure-container.js';
-import { dataLakeUrl } from '../../../daemon/blobs/hns-listing.js';
+import { dataLakeUrl } from '../../../daemon/blobs/path-listing.js';
 import type { BlobListing, ListedBlob } from '../../../daemon/blobs/listing.js';
 import { Walker } from '../../../daemon/jobs/walker.js';
 import { startHnsServer, type HnsServer } from '../../helpers/hns-server.js';
@@ -55,8 +55,9 @@ async function all(
 
 const namesOf = (blobs: readonly ListedBlob[]): string[] => blobs.map(({ name }) => name);
 
-t.test('a prefix is a path: itself and what is below', async (t) => {
+async function prefixIsPath(t: Test, permissions: HnsServer['permissions']): Promise<void> {
   const { server, container, notes } = await open(t);
+  server.permissions = permissions;
   server.directory('data', {
     owner: '1001',
     group: 'b7a0d1c2-0000-4000-8000-000000000001',
@@ -96,14 +97,67 @@ t.test('a prefix is a path: itself and what is below', async (t) => {
     lastModified: new Date('2026-11-22T09:32:49Z'),
     hierarchical: { owner: '$superuser', group: '$superuser', permissions: 'rw-r-----', isDirectory: false },
   });
-  t.equal(shallow.blobs[0]?.metadata, undefined, 'metadata are to be asked for');
+  if (permissions === 'told') t.same(shallow.blobs[0]?.metadata, {});
+  else t.equal(shallow.blobs[0]?.metadata, undefined, 'metadata are to be asked for');
+  t.equal(shallow.blobs[1]?.metadata, undefined, 'a shallow listing does not tell those of directories');
   t.equal(shallow.blobs[1]?.hierarchical?.isDirectory, true);
   const [itself] = await all(listing, 'data');
   t.match(itself, {
     metadata: { hdi_isfolder: 'true' },
     hierarchical: { owner: '1001', permissions: 'rwxr-x--T+', isDirectory: true },
   });
-  t.same(notes, []);
+  t.equal(notes.length, permissions === 'told' ? 0 : 1);
+}
+
+for (const permissions of ['told', 'left out', 'refused'] as const) {
+  t.test(`a prefix is a path: itself and what is below; permissions ${permissions}`, (t) =>
+    prefixIsPath(t, permissions),
+  );
+}
+
+t.test('all that is to be known comes with one request a page', async (t) => {
+  const { server, container } = await open(t);
+  for (let i = 0; i < 25; i += 1)
+    server.file(`top/dir${i % 2}/${i}`, 'x', { metadata: { Modtime: String(i) } });
+  server.directory('top/dir2', { owner: '7', group: '8', permissions: 'rwxr-x--T+' });
+  const listing = await container.listing(never);
+  const before = server.requests.length;
+  const blobs = await all(listing, 'top/', false, 10);
+  t.equal(server.requests.length - before, 3);
+  t.equal(blobs.length, 28);
+  t.ok(blobs.every(({ metadata, hierarchical }) => metadata && hierarchical?.owner !== undefined));
+  t.match(
+    blobs.find(({ name }) => name === 'top/dir0/24'),
+    { metadata: { modtime: '24' }, hierarchical: { permissions: 'rw-r-----', isDirectory: false } },
+  );
+  t.same(blobs.find(({ name }) => name === 'top/dir2')?.hierarchical, {
+    owner: '7',
+    group: '8',
+    permissions: 'rwxr-x--T+',
+    isDirectory: true,
+  });
+});
+
+t.test('a job that is taken up again goes on the way that it began', async (t) => {
+  const { server, container } = await open(t);
+  for (let i = 0; i < 9; i += 1) server.file(`f${i}`);
+  const request = { prefix: '', shallow: false, maxResults: 4 };
+  for (const [first, then] of [
+    ['told', 'left out'],
+    ['refused', 'told'],
+  ] as const) {
+    server.permissions = first;
+    const { next: marker } = await (
+      await container.listing(never)
+    ).page({ ...request, marker: undefined }, never);
+    server.permissions = then;
+    const rest = await (await container.listing(never)).page({ ...request, marker }, never);
+    t.same(namesOf(rest.blobs), ['f4', 'f5', 'f6', 'f7']);
+    t.ok(
+      rest.blobs.every(({ metadata }) => metadata === undefined),
+      'to be asked for',
+    );
+  }
 });
 
 t.test('a walk sees every path once', async (t) => {
@@ -141,7 +195,7 @@ t.test('an account key signs the query', async (t) => {
   const { target = '', headers = {} } = server.requests.at(-1) ?? {};
   const url = new URL(target, 'http://localhost');
   const fields = [...url.searchParams].map(([key, value]) => `\n${key.toLowerCase()}:${value}`).sort();
-  t.ok(fields.some((field) => field === '\ndirectory:a b/ü'));
+  t.ok(fields.some((field) => field === '\nprefix:a b/ü/'));
   const own = Object.entries(headers).filter(([key]) => key.startsWith('x-ms-'));
   const signed = own.map(([key, value]) => `${key}:${String(value)}\n`).sort();
   const text = `GET${'\n'.repeat(12)}${signed.join('')}/account${url.pathname}${fields.join('')}`;
@@ -151,6 +205,7 @@ t.test('an account key signs the query', async (t) => {
 
 t.test('who may not ask for the account looks at a blob, and else takes it for flat', async (t) => {
   const { server, container, notes } = await open(t);
+  server.file('a');
   server.refusesAccountInfo = true;
   t.equal((await container.listing(never)).hierarchical, true);
   server.tellsResourceType = false;
