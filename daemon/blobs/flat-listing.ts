@@ -5,9 +5,6 @@ import { listBlobs, type ContainerGet } from './list-blobs.js';
 import { listedBlob } from './list-item.js';
 import type { BlobListing, ListedBlob, ListingPage, PageRequest } from './listing.js';
 
-/** Blobs asked for in one page unless the caller says otherwise; why so many: docs/decisions/jobs.md. */
-export const LIST_PAGE = 2000;
-
 /** What of its container a listing needs. */
 export interface ListingPort {
   /** Made anew for each try: a SAS may rotate. */

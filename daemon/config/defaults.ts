@@ -26,7 +26,7 @@ export const defaults = {
   jobs: {
     stubs_at_once: 32,
     listing_streams: 4,
-    page_size: 500,
+    page_size: 2000,
     checkpoint_s: 5,
     window: 3000,
     file_mode: '0644',
