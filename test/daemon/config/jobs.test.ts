@@ -34,6 +34,7 @@ group_map = "/g"`);
     loggingContainer: 'logs',
     stubsAtOnce: 3,
     listingStreams: 2,
+    pageSize: 2000,
     checkpointMs: 500,
     window: 100_000,
     fileMode: 0o600,

@@ -49,6 +49,7 @@ t.test('a minimal file is completed with the defaults, in the units of the progr
       loggingContainer: undefined,
       stubsAtOnce: 32,
       listingStreams: 4,
+      pageSize: 2000,
       checkpointMs: 5_000,
       window: 3_000,
       fileMode: 0o644,
