@@ -8,6 +8,15 @@ import { FID_METADATA } from '../movers/mover.js';
 import { askOwner } from '../movers/ownership.js';
 import { itemError, JobFailure, type Item } from './item-tools.js';
 
+/** The file of this very file system that the blob names; undefined where it names none, or does not say whose it is. */
+export async function namedFile({ metadata, tools, lustre }: Item): Promise<Fid | undefined> {
+  if (metadata[FID_METADATA] === undefined) return undefined;
+  const fileSystem = await lustre((fs) => fileSystemId(fs, tools.mount));
+  const owner = namedOwner(metadata, fileSystem);
+  // Where the blob does not say whose FID that is no archive takes it for nobody's.
+  return owner?.surelyOurs === true ? owner.fid : undefined;
+}
+
 /**
  * The version of the item's blob that its stub is to pin. A blob that names no file, or one of another file system, costs nothing; so
  * does one that names the stub itself, as after a kill. What keeps the blob from being the stub's becomes a warning, and
@@ -15,22 +24,19 @@ import { itemError, JobFailure, type Item } from './item-tools.js';
  * be reached: then nobody knows which version there is.
  */
 export async function ownVersion(item: Item, fidOf: () => Promise<Fid>): Promise<string> {
-  const { blob, metadata, tools, tally } = item;
-  if (metadata[FID_METADATA] === undefined) return blob.etag;
-  const fileSystem = await item.lustre((fs) => fileSystemId(fs, tools.mount));
-  const owner = namedOwner(metadata, fileSystem);
-  // Where the blob does not say whose FID that is no archive takes it for nobody's.
-  if (!owner?.surelyOurs) return blob.etag;
+  const { blob, tally } = item;
+  const owner = await namedFile(item);
+  if (!owner) return blob.etag;
   const fid = await fidOf();
-  if (sameFid(owner.fid, fid)) return blob.etag;
+  if (sameFid(owner, fid)) return blob.etag;
   try {
-    await refuseIfClaimed(item, owner.fid);
+    await refuseIfClaimed(item, owner);
     return await setOwner(item, fid);
   } catch (error) {
     if (!(error instanceof LhsmError) || error.code === 'BLOB_VANISHED') throw error;
     tally.warning(
       'OWNER_NOT_UPDATED',
-      `${blob.name} still names ${formatFid(owner.fid)} as the file that it is the copy of: ${describeError(error)}`,
+      `${blob.name} still names ${formatFid(owner)} as the file that it is the copy of: ${describeError(error)}`,
     );
     return blob.etag;
   }
