@@ -11,6 +11,8 @@ import type { LoggingContainer } from './blobs/logging-container.js';
 import type { Config } from './config/config.js';
 import type { JobsControl, LogFormat } from './control/jobs-control.js';
 import type { AgentEmitter } from './events.js';
+import { exportWork } from './jobs/export.js';
+import { FailureNotes } from './jobs/failure-notes.js';
 import { loadIdMap } from './jobs/id-map.js';
 import { importWork } from './jobs/import.js';
 import type { JobDocument } from './jobs/job.js';
@@ -33,12 +35,14 @@ export interface AgentJobsOptions {
 export class AgentJobs implements JobsControl {
   readonly #options: AgentJobsOptions;
   readonly #runner: JobRunner;
+  /** Of actions of this node, for jobs of whatever node. */
+  readonly #notes: FailureNotes | undefined;
   #place: { readonly logging: LoggingContainer; readonly store: JobStore } | undefined;
 
   constructor(options: AgentJobsOptions) {
     this.#options = options;
     const { config, lustre, container, events, log } = options;
-    const { mount, stateDir } = config();
+    const { jobs, mount, stateDir } = config();
     this.#runner = new JobRunner({
       mount,
       local: new LocalState(jobsFolder(stateDir, mount)),
@@ -53,10 +57,27 @@ export class AgentJobs implements JobsControl {
           listingStreams: () => config().jobs.listingStreams,
           pageSize: () => config().jobs.pageSize,
         }),
+        export: exportWork({
+          mount,
+          lustre,
+          container,
+          policy: () => config().policy,
+          events,
+          place: (signal) => this.#reach(signal),
+        }),
       },
       events,
       log,
       checkpointMs: () => config().jobs.checkpointMs,
+    });
+    if (jobs.loggingContainer === undefined) return;
+    this.#notes = new FailureNotes({
+      events,
+      place: async (signal) => {
+        const { store } = await this.#reach(signal);
+        return { container: store.container, fileSystem: store.fileSystem };
+      },
+      log,
     });
   }
 
@@ -93,8 +114,15 @@ export class AgentJobs implements JobsControl {
     return this.#runner.log(name, format, signal);
   }
 
+  /** Interrupts the job of this process; the next one goes on with it. */
+  interrupt(): Promise<void> {
+    return this.#runner.close();
+  }
+
+  /** After `interrupt`, and when no action can fail any more. */
   async close(): Promise<void> {
-    await this.#runner.close();
+    await this.interrupt();
+    await this.#notes?.close();
     this.#place?.logging.close();
   }
 

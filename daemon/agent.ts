@@ -285,7 +285,7 @@ export class Agent implements AgentControl {
     if (parts) {
       const { registration, receiver, jobs } = parts;
       await this.#served;
-      await jobs.close();
+      await jobs.interrupt();
       await this.#renewed(parts);
       if (registration.registered) {
         receiver.intake('hold');

@@ -59,6 +59,8 @@ export interface FinishedEvent {
   readonly code: string | undefined;
   /** What failed, and what to do, in words; undefined for success. */
   readonly reason: string | undefined;
+  /** What the request carried (`lfs hsm_archive --data`); left out where it carried nothing. */
+  readonly data?: Buffer;
   /** Content bytes moved. */
   readonly bytes: number;
   /** From its receipt until its end: what a blocked reader feels. */

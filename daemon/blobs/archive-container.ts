@@ -27,6 +27,14 @@ export interface ArchiveContainer {
     expected: ExpectedVersion,
     signal: AbortSignal,
   ): Promise<string>;
+  /** The same with a body of some kilobytes. */
+  putSmall(
+    name: string,
+    body: Buffer,
+    metadata: Readonly<Record<string, string>>,
+    expected: ExpectedVersion,
+    signal: AbortSignal,
+  ): Promise<string>;
   /** Replaces the metadata of the version of this ETag, whose content stays; answers the ETag of the version that it becomes. */
   setMetadata(
     name: string,

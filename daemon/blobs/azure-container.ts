@@ -166,8 +166,18 @@ export class AzureContainer implements ArchiveContainer {
     }
   }
 
-  async putEmpty(
+  putEmpty(
     name: string,
+    metadata: Readonly<Record<string, string>>,
+    expected: ExpectedVersion,
+    signal: AbortSignal,
+  ): Promise<string> {
+    return this.putSmall(name, Buffer.alloc(0), metadata, expected, signal);
+  }
+
+  async putSmall(
+    name: string,
+    body: Buffer,
     metadata: Readonly<Record<string, string>>,
     expected: ExpectedVersion,
     signal: AbortSignal,
@@ -176,7 +186,7 @@ export class AzureContainer implements ArchiveContainer {
     try {
       return await this.#try('Put Blob', name, signal, async (attempt) => {
         tries = attempt.number;
-        const answer = await this.#blob(name).upload('', 0, {
+        const answer = await this.#blob(name).upload(body, body.length, {
           abortSignal: signal,
           metadata: { ...metadata },
           conditions: conditionsOf(expected),
@@ -187,8 +197,10 @@ export class AzureContainer implements ArchiveContainer {
       if (tries < 2 || !isCode(error, 'BLOB_CHANGED')) throw error;
       // The answer to an earlier try may have been lost after the service had done it: then the blob is as we want it.
       const found = await this.properties(name, signal);
-      if (found?.sizeBytes === 0 && sameMetadata(found.metadata, metadata)) return found.etag;
-      throw error;
+      if (found?.sizeBytes !== body.length || !sameMetadata(found.metadata, metadata)) throw error;
+      if (body.length > 0 && !(await this.readSmall(name, body.length, found.etag, signal)).equals(body))
+        throw error;
+      return found.etag;
     }
   }
 

@@ -47,7 +47,7 @@ export function progressLine(job: JobDocument): string {
           `conflicts ${number(countOf(job, 'totalConflicts'))}`,
         ]
       : [
-          `exported ${number(countOf(job, 'totalFilesExported'))} of ${number(countOf(job, 'totalFilesDiscovered'))} files`,
+          `exported ${number(countOf(job, 'totalFilesExported'))} of ${number(countOf(job, 'totalFilesDiscovered') - countOf(job, 'totalFilesSkipped'))} files`,
           counted(job, '', 'totalBytesExported').trim(),
           `failed ${number(countOf(job, 'totalFilesFailed'))}`,
         ];

@@ -459,6 +459,7 @@ export class Action implements Task {
       errno,
       code,
       reason: error === undefined ? undefined : describeError(error),
+      ...(this.item.data.length > 0 ? { data: this.item.data } : {}),
       bytes: counters.bytes,
       durationMs,
       queuedMs,

@@ -10,6 +10,7 @@ import { Share } from '../share.js';
 import { DirectoryCache } from './directories.js';
 import { DirectoryTimes } from './directory-times.js';
 import { refuseNaming, type ItemOutcome, type ItemTools } from './import-item.js';
+import { tooManyErrors } from './error-budget.js';
 import { importPage } from './import-page.js';
 import type { ImportCounts, ImportSpec, LogEntry } from './job.js';
 import { addCounts, importCounts } from './job-counts.js';
@@ -131,17 +132,8 @@ class ImportWork implements JobWork {
     addCounts(page.counts, { totalBlobsWalked: 1, ...counts });
     page.entries.push(...entries);
     const failed = entries.find(({ kind }) => kind === 'error');
-    const { maximumErrors } = this.#spec;
-    if (!failed || maximumErrors < 0 || this.counts().totalErrors <= maximumErrors) return;
-    const allowed = maximumErrors === 0 ? 'no error is' : `${maximumErrors} errors are`;
-    throw new LhsmError(
-      `The import stops, since ${allowed} allowed: ${failed.code} at ${failed.path}: ${failed.message}`,
-      {
-        code: 'TOO_MANY_ERRORS',
-        op: 'import',
-        hint: 'Mend it, or allow errors with --max-errors; -1 allows any number.',
-      },
-    );
+    const tooMany = failed && tooManyErrors(this.#spec, this.counts().totalErrors, failed);
+    if (tooMany) throw tooMany;
   }
 
   #complete(page: OpenPage): void {
@@ -233,7 +225,7 @@ function directoryDefaults({ defaults }: ReadOptions): { uid: number; gid: numbe
   return { uid: defaults?.uid ?? 0, gid: defaults?.gid ?? 0, mode: defaults?.directoryMode ?? 0o755 };
 }
 
-function unknownArchive(archiveId: number): LhsmError {
+export function unknownArchive(archiveId: number): LhsmError {
   return new LhsmError(`There is no archive with id ${archiveId} in the configuration.`, {
     code: 'ARCHIVE_UNKNOWN',
     op: 'start job',

@@ -1,7 +1,32 @@
 // What the runner wants of the work of a job, be it an import or an export: import.ts and export.ts give it.
 import type { Logger } from 'pino';
 import type { JobReport } from './report.js';
-import type { ExportCounts, ImportCounts, JobDocument } from './job.js';
+import { LhsmError } from '../../native-bindings/errors.js';
+import type { ExportCounts, ImportCounts, JobDocument, JobState } from './job.js';
+
+/** Why a job stops before its work is done. Only a cancel ends it: after the others somebody goes on with it. */
+export type Stop = 'cancel' | 'shutdown' | 'lock';
+
+/** The reason with which the signal of `run` aborts. */
+export class JobStopped extends LhsmError {
+  readonly stop: Stop;
+
+  constructor(stop: Stop, message: string, cause?: unknown) {
+    super(message, { code: 'ECANCELED', op: 'job', cause });
+    this.stop = stop;
+  }
+}
+
+/** Whether the job stops for somebody to go on with it: then nothing is withdrawn. */
+export function isLeft(signal: AbortSignal): boolean {
+  return signal.reason instanceof JobStopped && signal.reason.stop !== 'cancel';
+}
+
+/** How far a job is, in units of its own. */
+export interface WorkProgress {
+  readonly done: number;
+  readonly total: number;
+}
 
 /** What a job's work is given. */
 export interface WorkContext {
@@ -27,14 +52,19 @@ export interface JobWork {
   counts(): ImportCounts | ExportCounts;
   /** Whether something was left undone though the work ran to its end. */
   isPartial(): boolean;
-  /** Where to go on, as JSON, and at the same moment nothing more than what was added to the report. */
+  /**
+   * Where to go on, as JSON, and at the same moment nothing more than what was added to the report; undefined where a restart
+   * begins again, and then nothing has been added to the report.
+   */
   snapshot(): unknown;
   /** Resolves when what the snapshot relies on is on disk. */
   flush(): Promise<void>;
   /** The job is over: counts and reports what is only half done as well. */
   settle(): void;
-  /** 0 to 100, where it can be told. */
-  percent?(): number | undefined;
+  /** Where it can be told. */
+  progress?(): WorkProgress | undefined;
+  /** What it is at; `InProgress` where it does not say. */
+  state?(): Extract<JobState, 'FSScanInProgress' | 'InProgress'>;
   /** One sentence of what goes on. */
   message(): string;
   /** Frees what it holds. */

@@ -31,7 +31,7 @@ export interface RunnerOptions {
   readonly local: LocalState;
   /** The file system's folder in the logging container; rejects while there is none to be had. */
   readonly place: (signal: AbortSignal) => Promise<JobPlace>;
-  readonly works: Readonly<Partial<Record<JobKind, WorkMaker>>>;
+  readonly works: Readonly<Record<JobKind, WorkMaker>>;
   readonly events: AgentEmitter;
   readonly log: Logger;
   readonly checkpointMs: () => number;
@@ -168,7 +168,7 @@ export class JobRunner {
       id: randomUUID().slice(0, 8),
       name: spec.name,
       kind: spec.kind,
-      state: 'InProgress',
+      state: spec.kind === 'export' ? 'FSScanInProgress' : 'InProgress',
       statusMessage: 'Starting.',
       spec,
       holder: this.#holder(),
@@ -209,9 +209,7 @@ export class JobRunner {
     const scratch = join(local.folder, document.id);
     try {
       await mkdir(scratch, { recursive: true, mode: 0o700 });
-      const make = works[document.kind];
-      if (!make) throw new TypeError(`no work for ${document.kind}`);
-      const work = await make(
+      const work = await works[document.kind](
         { document, report, snapshot, startedNs, scratch, log: log.child({ job: document.name }) },
         signal,
       );

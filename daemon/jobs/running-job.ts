@@ -8,7 +8,7 @@ import { Rates } from './rates.js';
 import type { AgentEmitter } from '../events.js';
 import type { JobDocument, JobState } from './job.js';
 import type { JobFolder } from './job-folder.js';
-import type { JobWork } from './job-work.js';
+import { JobStopped, type JobWork, type Stop } from './job-work.js';
 import type { JobLock } from './lock.js';
 import type { JobReport, ReportPosition } from './report.js';
 import type { StatusFile } from './status-file.js';
@@ -35,9 +35,6 @@ export interface RunningJobParts {
   readonly checkpointMs: number;
 }
 
-/** Why a job stops before its work is done. */
-type Stop = 'cancel' | 'shutdown' | 'lock';
-
 /**
  * How it came out. `left`: it is not over, and whoever starts the daemon again, or has the lock meanwhile, goes on;
  * `lost`: the lock could not be kept.
@@ -52,6 +49,9 @@ export class RunningJob {
   readonly #rates = new Rates();
   #stop: Stop | undefined;
   #document: JobDocument;
+  readonly #pace = new Rates();
+  /** The state that the file in the root tells. */
+  #rootState: JobState | undefined;
   #shown: Promise<void> = Promise.resolve();
   #outcome: Promise<Outcome> | undefined;
 
@@ -93,7 +93,7 @@ export class RunningJob {
 
   #end(stop: Stop, why: string, cause?: unknown): void {
     this.#stop ??= stop;
-    this.#stopping.abort(new LhsmError(why, { code: 'ECANCELED', op: 'job', cause }));
+    this.#stopping.abort(new JobStopped(this.#stop, why, cause));
   }
 
   async #run(): Promise<Outcome> {
@@ -105,6 +105,9 @@ export class RunningJob {
     if (lock.lost.aborted) lost();
     lock.lost.addEventListener('abort', lost, { once: true });
     log.info({ job: name, kind, spec, resumes: this.#document.resumes }, 'job runs');
+    // Somebody wished it before the restart.
+    if (this.#document.state === 'Cancelling') this.#end('cancel', 'the job was canceled');
+    this.#document = this.#described({});
     await this.#showInRoot();
     const ticking = new AbortController();
     const ticks = this.#tickUntil(ticking.signal);
@@ -173,6 +176,7 @@ export class RunningJob {
       const { kind, name, state, counts } = this.#document;
       events.emit('job', { kind, name, state, counts: { ...counts } });
       await folder.writeStatus(this.#document, this.#giveUp.signal);
+      if (state !== this.#rootState) await this.#showInRoot();
     });
     this.#shown = shown.catch(() => undefined);
     return shown;
@@ -180,6 +184,7 @@ export class RunningJob {
 
   async #showInRoot(): Promise<void> {
     const { statusFile, log } = this.#parts;
+    this.#rootState = this.#document.state;
     await statusFile?.show(this.#document).catch((error: unknown) => {
       log.warn({ err: error }, 'the status file in the root of the file system cannot be written');
     });
@@ -188,18 +193,29 @@ export class RunningJob {
   #described(changes: Partial<JobDocument>): JobDocument {
     const { work } = this.#parts;
     const counts = work.counts();
-    const percent = work.percent?.();
     const isOver = this.#document.lastCompletionTime !== undefined;
     const rates = isOver ? this.#document.rates : this.#rates.sample({ ...counts });
+    const isWorking = this.#stop === undefined && !isOver;
+    const before: { etaSeconds?: number } & JobDocument = { ...this.#document };
+    delete before.etaSeconds;
     return {
-      ...this.#document,
-      ...(this.#document.state === 'InProgress' ? { statusMessage: work.message() } : {}),
+      ...before,
+      ...(isWorking ? { state: work.state?.() ?? 'InProgress', statusMessage: work.message() } : {}),
       counts,
       rates,
-      ...(percent === undefined ? {} : { percentComplete: percent }),
+      ...this.#progress(isOver),
       updatedTime: new Date().toISOString(),
       ...changes,
     };
+  }
+
+  #progress(isOver: boolean): Pick<JobDocument, 'percentComplete' | 'etaSeconds'> {
+    const progress = this.#parts.work.progress?.();
+    if (!progress) return {};
+    const { done, total } = progress;
+    const percentComplete = total > 0 ? Math.floor((done / total) * 1000) / 10 : 100;
+    const pace = isOver ? 0 : (this.#pace.sample({ done })['done'] ?? 0);
+    return { percentComplete, ...(pace > 0 ? { etaSeconds: Math.round((total - done) / pace) } : {}) };
   }
 
   async #conclude(failure: unknown): Promise<Outcome> {

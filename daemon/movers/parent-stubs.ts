@@ -34,9 +34,21 @@ const ofTheContainer = new Set([
 /** Why a directory has no stub; undefined when it has one. */
 type Skipped = string | undefined;
 
+/** What came of one stub. */
+export interface Made {
+  /** It was not there before. */
+  readonly made: boolean;
+  /** Why there is none. */
+  readonly skipped?: string;
+}
+
+/** What stubs are made with. */
+export type StubTools = Pick<MoverTools, 'mount' | 'lustre' | 'policy'>;
+
 /** Whose archive needs the stubs. */
 export interface StubUser {
-  readonly fid: Fid;
+  /** Undefined for a job that makes stubs without a file below them. */
+  readonly fid?: Fid;
   readonly log: Pick<Logger, 'warn'>;
 }
 
@@ -76,6 +88,14 @@ export class ParentStubs {
       if (skipped !== undefined) notes.push(skipped);
     }
     return notes;
+  }
+
+  /**
+   * Asks the service for the stub of this one directory, whatever is remembered: it may have been deleted since. Answers whether
+   * it was made now, and if there is none, why. Rejects as `ensure`.
+   */
+  make(directory: Buffer, tools: StubTools, signal: AbortSignal, user: StubUser): Promise<Made> {
+    return this.#make(this.#nameOf(directory), directory, tools, signal, user);
   }
 
   #nameOf(directory: Buffer): string {
@@ -128,7 +148,7 @@ export class ParentStubs {
       // Whatever becomes of theirs: known now, or ours to try.
       await settledOrAborted(others, signal);
     }
-    const making = this.#make(name, directory, tools, signal, user);
+    const making = this.#make(name, directory, tools, signal, user).then((made) => made.skipped);
     this.#underWay.set(name, making);
     try {
       return await making;
@@ -140,13 +160,13 @@ export class ParentStubs {
   async #make(
     name: string,
     directory: Buffer,
-    tools: MoverTools,
+    tools: StubTools,
     signal: AbortSignal,
     user: StubUser,
-  ): Promise<Skipped> {
+  ): Promise<Made> {
     const attributes = await directoryAt(tools.mount, directory);
     // Renamed or removed since the file's path was read: a stub of what is gone helps nobody.
-    if (!attributes) return undefined;
+    if (!attributes) return { made: false };
     const metadata = metadataOf(
       {
         kind: 'directory',
@@ -157,16 +177,20 @@ export class ParentStubs {
       },
       { keepSetId: tools.policy.keepSetId },
     );
+    let made = true;
     try {
       await this.#container.putEmpty(name, metadata, 'absent', signal);
     } catch (error) {
       if (signal.aborted || !isOfTheStub(error)) throw error;
       // Whatever the answer was: a directory at that name is all that is wanted.
       const found = await this.#lookAt(name, signal);
-      if (!found || !isDirectoryStub(found.metadata)) return this.#without(name, found, error, tools, user);
+      if (!found || !isDirectoryStub(found.metadata)) {
+        return { made: false, skipped: await this.#without(name, found, error, tools, user) };
+      }
+      made = false;
     }
     this.#remember(name);
-    return undefined;
+    return { made };
   }
 
   /** undefined also for what the service does not let us see. */
@@ -184,14 +208,14 @@ export class ParentStubs {
     name: string,
     found: BlobHeaders | undefined,
     error: unknown,
-    tools: MoverTools,
+    tools: StubTools,
     { fid, log }: StubUser,
-  ): Promise<Skipped> {
+  ): Promise<string> {
     if (found) {
       const owner = namedOwner(found.metadata, await fileSystemId(tools.lustre, tools.mount));
       const stays = `the blob ${name} of a file stays where a directory is now, which gets no stub`;
       // This very file is about to be archived elsewhere; its siblings ask for themselves.
-      if (owner?.surelyOurs && sameFid(owner.fid, fid)) return stays;
+      if (fid && owner?.surelyOurs && sameFid(owner.fid, fid)) return stays;
       if (!owner?.surelyOurs) throw parentIsFile(name);
       if ((await askOwner(tools, this.#container, name, found.etag, owner.fid)) !== 'no') {
         throw parentIsFile(name);

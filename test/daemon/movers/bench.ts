@@ -241,6 +241,7 @@ export class Bench {
       properties: (...args) => count(container.properties(...args)),
       putEmpty: (...args) => count(container.putEmpty(...args)),
       setMetadata: (...args) => count(container.setMetadata(...args)),
+      putSmall: (...args) => count(container.putSmall(...args)),
       delete: async (...args) => {
         await this.beforeDelete?.();
         await count(container.delete(...args));

@@ -1,0 +1,300 @@
+// An export through daemon, admin API and command line: what goes to the container and what does not, what stands in the
+// way, and the way back into another file system.
+import { execFile, execFileSync } from 'node:child_process';
+import { promisify } from 'node:util';
+import {
+  chmodSync,
+  chownSync,
+  linkSync,
+  lstatSync,
+  lutimesSync,
+  mkdirSync,
+  readdirSync,
+  readlinkSync,
+  renameSync,
+  symlinkSync,
+  unlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
+import { createServer } from 'node:net';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import t from 'tap';
+import { LustreSim } from '../lustre-sim/lustre-sim.js';
+import { JobSite, type CliResult } from '../helpers/job-site.js';
+
+const exec = promisify(execFile);
+
+interface Job {
+  readonly state: string;
+  readonly percentComplete: number;
+  readonly statusMessage: string;
+  readonly errorCode?: string;
+  readonly counts: Record<string, number>;
+}
+
+interface Entry {
+  readonly kind: string;
+  readonly code: string;
+  readonly path: string;
+  readonly message: string;
+  readonly action?: string;
+  readonly errno?: string;
+}
+
+const job = ({ stdout, stderr }: CliResult): Job => {
+  if (stdout === '') throw new Error(stderr);
+  return JSON.parse(stdout) as Job;
+};
+
+async function exportAll(site: JobSite, name: string, ...args: string[]): Promise<Job & { code: number }> {
+  const result = await site.cli('export', 'start', '--name', name, '--wait', '--json', ...args);
+  return { ...job(result), code: result.code };
+}
+
+async function entries(site: JobSite, name: string): Promise<Entry[]> {
+  const { stdout } = await site.cli('jobs', 'log', name);
+  return stdout
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => JSON.parse(line) as Entry)
+    .sort((one, other) => (one.path < other.path ? -1 : 1));
+}
+
+async function blobs(site: JobSite): Promise<Record<string, string>> {
+  const found: Record<string, string> = {};
+  for await (const { name } of site.site.container.listBlobsFlat()) {
+    found[name] = (await site.site.container.getBlobClient(name).downloadToBuffer()).toString();
+  }
+  return found;
+}
+
+async function metadata(site: JobSite, name: string): Promise<Record<string, string>> {
+  return (await site.site.container.getBlobClient(name).getProperties()).metadata ?? {};
+}
+
+t.test('what is new or changed is exported, and nothing else', async (t) => {
+  const site = await JobSite.start(t);
+  await site.daemon();
+  mkdirSync(site.path('dir/empty'), { recursive: true });
+  for (const name of ['a', 'b', 'dir/c', 'dir/none']) {
+    writeFileSync(site.path(name), name === 'dir/none' ? '' : `content of ${name}`);
+  }
+  symlinkSync('dir/c', site.path('link'));
+  chownSync(site.path('dir'), 12, 34);
+  chmodSync(site.path('dir'), 0o1775);
+
+  const dry = await exportAll(site, 'dry', '--dry-run');
+  t.match(dry, { code: 0, state: 'Completed', counts: { totalFilesDiscovered: 4, totalFilesExported: 0 } });
+  t.same(
+    (await entries(site, 'dry')).map(({ kind, code, path }) => [kind, code, path]),
+    ['a', 'b', 'dir/c', 'dir/none'].map((path) => ['item', 'WOULD_EXPORT', path]),
+  );
+  t.same(await blobs(site), {}, 'a dry run writes nothing');
+
+  const first = await exportAll(site, 'first', '--log-items');
+  t.match(first, {
+    code: 0,
+    state: 'Completed',
+    percentComplete: 100,
+    counts: {
+      totalFilesDiscovered: 4,
+      totalBytesDiscovered: 12 + 12 + 16,
+      totalFilesExported: 4,
+      totalBytesExported: 40,
+      totalFilesFailed: 0,
+      totalFilesSkipped: 0,
+      totalDirectoriesExported: 2,
+      totalSymlinksExported: 1,
+      totalErrors: 0,
+    },
+  });
+  t.same(await blobs(site), {
+    a: 'content of a',
+    b: 'content of b',
+    dir: '',
+    'dir/c': 'content of dir/c',
+    'dir/empty': '',
+    'dir/none': '',
+    link: 'dir/c',
+  });
+  t.match(await metadata(site, 'dir'), {
+    hdi_isfolder: 'true',
+    owner: '12',
+    group: '34',
+    permissions: '1775',
+  });
+  t.match(await metadata(site, 'link'), { ftype: 'LNK', is_symlink: 'true' });
+  t.match(await site.state(site.path('a')), 'exists archived');
+  t.notMatch(readdirSync(site.mount).join(), 'EXPORT_', 'the status file is gone');
+  t.same(
+    (await entries(site, 'first')).map(({ code, path }) => `${code} ${path}`),
+    ['a', 'b', 'dir', 'dir/c', 'dir/empty', 'dir/none', 'link'].map((path) => `EXPORTED ${path}`),
+  );
+
+  const before = await metadata(site, 'b');
+  writeFileSync(site.path('a'), 'changed');
+  chmodSync(site.path('b'), 0o600);
+  chownSync(site.path('dir'), 0, 0);
+  renameSync(site.path('dir/c'), site.path('dir/moved'));
+  unlinkSync(site.path('dir/none'));
+  unlinkSync(site.path('link'));
+  symlinkSync('elsewhere', site.path('link'));
+  await site.site.hsm('release', site.path('b'));
+  const second = await exportAll(site, 'second');
+  t.match(second, {
+    code: 0,
+    state: 'Completed',
+    percentComplete: 100,
+    counts: {
+      totalFilesDiscovered: 3,
+      totalFilesExported: 1,
+      totalFilesSkipped: 2,
+      totalDirectoriesExported: 0,
+      totalSymlinksExported: 1,
+    },
+  });
+  t.same(await blobs(site), {
+    a: 'changed',
+    b: 'content of b',
+    dir: '',
+    'dir/c': 'content of dir/c',
+    'dir/empty': '',
+    'dir/none': '',
+    link: 'elsewhere',
+  });
+  t.same(await metadata(site, 'b'), before, 'a change of mode does not propagate');
+  t.match(await metadata(site, 'dir'), { owner: '12' });
+  t.match(await site.state(site.path('b')), 'released', 'nothing was restored for it');
+
+  const third = await exportAll(site, 'third');
+  t.match(third.counts, { totalFilesExported: 0, totalFilesSkipped: 3, totalSymlinksExported: 0 });
+});
+
+t.test('what cannot be exported is named; devices, FIFOs and sockets are never opened', async (t) => {
+  const site = await JobSite.start(t);
+  await site.daemon();
+  mkdirSync(site.path('d'));
+  const bad = Buffer.concat([Buffer.from(`${site.mount}/d/`), Buffer.from([0xff, 0x66])]);
+  writeFileSync(bad, 'no UTF-8');
+  writeFileSync(site.path('d/good'), 'good');
+  writeFileSync(site.path('d/one'), 'of two names');
+  linkSync(site.path('d/one'), site.path('d/two'));
+  writeFileSync(site.path('d/never'), 'never');
+  await site.site.lfs('hsm_set', '--noarchive', site.path('d/never'));
+  // A FIFO would hang whoever opened it.
+  execFileSync('mkfifo', [site.path('d/fifo')]);
+  const server = createServer().listen(site.path('d/socket'));
+  await once(server, 'listening');
+  t.teardown(() => server.close());
+  await site.put('d/sub', 'a file of somebody else', {});
+  mkdirSync(site.path('d/sub'));
+  symlinkSync('x', site.path('d/taken'));
+  await site.put('d/taken', 'no link', {});
+
+  const strict = await exportAll(site, 'strict');
+  t.match(strict, { code: 4, state: 'Failed', errorCode: 'TOO_MANY_ERRORS' });
+  t.match(strict.statusMessage, 'NAME_NOT_UTF8');
+  t.match(readdirSync(site.mount).join(), 'EXPORT_Failed.');
+  t.match(
+    (await entries(site, 'strict')).filter(({ kind }) => kind === 'error'),
+    [{ code: 'NAME_NOT_UTF8', path: 'd/\\xfff', errno: 'EILSEQ' }],
+  );
+
+  const lenient = await exportAll(site, 'lenient', '--max-errors', '-1', '/d');
+  t.match(lenient, {
+    code: 3,
+    state: 'CompletedPartial',
+    percentComplete: 100,
+    counts: {
+      totalFilesDiscovered: 6,
+      totalFilesExported: 2,
+      totalFilesFailed: 1,
+      totalFilesSkipped: 3,
+      totalErrors: 3,
+      totalWarnings: 3,
+    },
+  });
+  const found = (await entries(site, 'lenient')).map(({ kind, code, path }) => `${kind} ${code} ${path}`);
+  t.strictSame(found.filter((line) => !line.includes('HARD_LINK')).sort(), [
+    'error NAME_NOT_UTF8 d/\\xfff',
+    'error NAME_TAKEN d/taken',
+    'error PARENT_IS_FILE d/sub',
+    'warning FILE_NOARCHIVE d/never',
+    'warning SPECIAL_FILE d/fifo',
+    'warning SPECIAL_FILE d/socket',
+  ]);
+  const links = found.filter((line) => line.includes('HARD_LINK'));
+  t.equal(links.length, 1, 'of two names one has the blob, the other is noted');
+  const named = Object.keys(await blobs(site)).filter((name) => name === 'd/one' || name === 'd/two');
+  t.equal(named.length, 1);
+  t.notMatch(links[0], named[0]);
+});
+
+t.test('a path of no use is refused before there is a job', async (t) => {
+  const site = await JobSite.start(t);
+  await site.daemon();
+  const gone = await site.cli('export', 'start', '--wait', '/nowhere');
+  t.equal(gone.code, 4, gone.stderr);
+  t.match(gone.stderr + gone.stdout, 'ENOENT');
+  symlinkSync('/etc', site.path('out'));
+  const outside = await site.cli('export', 'start', '--wait', '/out/ssh');
+  t.match(outside.stderr + outside.stdout, 'PATH_OUTSIDE_MOUNT');
+});
+
+/** Everything that a tree is: of each name its kind, owner, mode, times and links. */
+function describe(root: string, below = ''): Record<string, unknown> {
+  const tree: Record<string, unknown> = {};
+  for (const name of readdirSync(join(root, below)).sort()) {
+    const path = join(below, name);
+    const stat = lstatSync(join(root, path), { bigint: true });
+    tree[path] = {
+      mode: Number(stat.mode).toString(8),
+      owner: `${stat.uid}:${stat.gid}`,
+      mtimeNs: stat.mtimeNs,
+      ...(stat.isFile() ? { size: stat.size } : {}),
+      ...(stat.isSymbolicLink() ? { target: readlinkSync(join(root, path)) } : {}),
+    };
+    if (stat.isDirectory()) Object.assign(tree, describe(root, path));
+  }
+  return tree;
+}
+
+t.test('exported, imported elsewhere and restored, a tree is what it was', async (t) => {
+  const site = await JobSite.start(t);
+  await site.daemon();
+  buildTree(site);
+  const before = describe(site.mount);
+  const first = await exportAll(site, 'out');
+  t.match(first, { code: 0, state: 'Completed' });
+  const other = await LustreSim.start({ fsname: 'other' });
+  t.teardown(() => other.stop());
+  await site.daemon(1, { mount: other.mount, library: other.library });
+  const back = await site.cliOn(1, 'import', 'start', '--wait', '--json');
+  t.equal(back.code, 0, back.stdout + back.stderr);
+  t.strictSame(describe(other.mount), before);
+  // Azurite lives in this process: who reads must not hold it up.
+  const { stdout } = await exec('diff', ['-r', '--no-dereference', site.mount, other.mount]);
+  t.equal(stdout, '', 'and reads as it did');
+  await other.drained();
+  t.strictSame(describe(other.mount), before, 'also when everything is restored');
+});
+
+function buildTree(site: JobSite): void {
+  const dirs = ['a', 'a/b', 'a/b/empty', 'shared'];
+  for (const dir of dirs) mkdirSync(site.path(dir));
+  const names = ['plain', 'a/ü %?#\\', 'a/b/dots..', 'shared/f'];
+  names.forEach((name, at) => {
+    writeFileSync(site.path(name), name.repeat(at * 1000));
+    chownSync(site.path(name), 1000 + at, 2000 + at);
+    chmodSync(site.path(name), at === 0 ? 0o1644 : 0o600 + at);
+    utimesSync(site.path(name), 1, `1700000${at}00.123456789`);
+  });
+  symlinkSync('../plain', site.path('a/link'));
+  symlinkSync('/dangling/ü', site.path('a/b/dangling'));
+  lutimesSync(site.path('a/link'), 1, 1_600_000_000);
+  chmodSync(site.path('shared'), 0o1777);
+  chownSync(site.path('a/b'), 7, 8);
+  for (const dir of [...dirs].reverse()) utimesSync(site.path(dir), 1, 1_500_000_000);
+}
