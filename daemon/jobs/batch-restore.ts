@@ -10,10 +10,13 @@ import { Rates } from './rates.js';
 import type { RequestTimings } from './request-options.js';
 import { Requester } from './requester.js';
 import { releasedFiles, type ReleasedFile, type SourceOptions } from './restore-source.js';
+import type { SharedWindow } from './shared-window.js';
 
 export interface BatchRestoreOptions extends SourceOptions {
   /** Most requests outstanding at the coordinator; fewer where that suffices, see request-window.ts. */
   readonly window: number;
+  /** Of all restores of this daemon. */
+  readonly sharedWindow?: SharedWindow;
   /** Stops asking before the sum of sizes would pass it; what is left is told. */
   readonly bytesLimit?: bigint;
   /** Goes with every request, so that agents of other nodes can say where they leave a reason. */
@@ -36,6 +39,8 @@ export interface BatchRestoreHooks {
   readonly onFinding?: (finding: Finding) => void;
   readonly onNotice?: (notice: RequestNotice) => void;
   readonly onProgress?: (progress: BatchRestoreProgress) => void;
+  /** Whether outstanding requests are cancelled when the signal aborts with this reason: the default. */
+  readonly onAbort?: (reason: unknown) => 'cancel' | 'leave';
   /** Takes the function that tells ends of actions from elsewhere, of agents of other nodes say. */
   readonly onHints?: (hint: (told: FinishedHint) => void) => void;
 }
@@ -116,7 +121,7 @@ class BatchRestore {
   #leftBytes = 0n;
 
   constructor(options: BatchRestoreOptions, tools: BatchRestoreTools, hooks: BatchRestoreHooks) {
-    const { mount, window, data, timings } = options;
+    const { mount, window, sharedWindow, data, timings } = options;
     this.#options = options;
     this.#tools = tools;
     this.#hooks = hooks;
@@ -130,7 +135,9 @@ class BatchRestore {
         onSettled: (file, outcome) => {
           this.#settled(file, outcome);
         },
+        ...(sharedWindow ? { sharedWindow } : {}),
         ...(hooks.onNotice ? { onNotice: hooks.onNotice } : {}),
+        ...(hooks.onAbort ? { onAbort: hooks.onAbort } : {}),
         ...(data ? { data } : {}),
         ...(timings ? { timings } : {}),
       },

@@ -3,7 +3,7 @@
 import { formatFid } from '../../native-bindings/lustre.js';
 import type { AskedFile, Outcome } from './asked-file.js';
 import { Bell } from './bell.js';
-import { RequestWindow } from './request-window.js';
+import { SharedWindow, type WindowShare } from './shared-window.js';
 import type { FinishedHint } from './end-watch.js';
 
 /** One FID. Times are those of `performance.now()`. */
@@ -40,7 +40,7 @@ export interface RequestNumbers {
 }
 
 export class Outstanding<T extends AskedFile> {
-  readonly window: RequestWindow;
+  readonly window: WindowShare;
   /** Rings when an entry comes, goes, or is to be looked at. */
   readonly bell = new Bell();
   readonly #onSettled: (file: T, outcome: Outcome) => void;
@@ -51,8 +51,9 @@ export class Outstanding<T extends AskedFile> {
   #most = 0;
   #settledAtMs = performance.now();
 
-  constructor(window: number, onSettled: (file: T, outcome: Outcome) => void) {
-    this.window = new RequestWindow(window);
+  /** `shared`: the window is a part of this one. */
+  constructor(window: number, onSettled: (file: T, outcome: Outcome) => void, shared = new SharedWindow()) {
+    this.window = shared.join(window);
     this.#onSettled = onSettled;
   }
 
@@ -109,6 +110,7 @@ export class Outstanding<T extends AskedFile> {
       told: undefined,
     };
     this.#entries.set(key, entry);
+    this.window.outstanding = this.#entries.size;
     this.#most = Math.max(this.#most, this.#entries.size);
     return entry;
   }
@@ -117,6 +119,7 @@ export class Outstanding<T extends AskedFile> {
   settle(entry: Entry<T>, outcome: Outcome): void {
     if (!this.has(entry)) return;
     this.#entries.delete(entry.key);
+    this.window.outstanding = this.#entries.size;
     this.#settledAtMs = performance.now();
     if (outcome.kind === 'done') this.window.settled(this.#settledAtMs - entry.requestedAtMs);
     this.#files -= entry.files.length;

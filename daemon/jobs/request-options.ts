@@ -2,6 +2,7 @@
 import type { Lustre } from '../../native-bindings/lustre.js';
 import type { AgentEmitter } from '../events.js';
 import type { AskedFile, Outcome, RequestKind, RequestNotice } from './asked-file.js';
+import type { SharedWindow } from './shared-window.js';
 
 export interface RequesterOptions<T extends AskedFile> {
   readonly mount: string;
@@ -10,6 +11,8 @@ export interface RequesterOptions<T extends AskedFile> {
   readonly archiveId: number;
   /** Most requests outstanding, from 1 to MAX_WINDOW. */
   readonly window: number;
+  /** What others have outstanding counts, too, where they share one. */
+  readonly sharedWindow?: SharedWindow;
   /** Goes with every request to whatever agent does the work. Beyond 17 bytes fewer FIDs fit in a request. */
   readonly data?: Buffer;
   /** Called once for every file asked for, aliases included. */

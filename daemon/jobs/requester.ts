@@ -10,6 +10,7 @@ import {
   silentFailure,
   userActions,
   type AskedFile,
+  type Outcome,
   type RequestNotice,
 } from './asked-file.js';
 import type { Bell } from './bell.js';
@@ -22,15 +23,16 @@ import {
   type RequesterTools,
   type RequestTimings,
 } from './request-options.js';
+import { MAX_WINDOW } from './shared-window.js';
 
-/** More would be a list of all files rather than a window. */
-export const MAX_WINDOW = 100_000;
 const REQUESTS_AT_ONCE = 4;
 
 /** The coordinator is not there for a while: stopped, restarting, or we were evicted. */
 const passing = ['EAGAIN', 'ENXIO', 'ENODEV', 'ENOTCONN', 'ESHUTDOWN', 'ETIMEDOUT', 'ENOMEM', 'EINTR'];
 /** Refusals of us, not of a file. */
 const ofUs = ['EACCES', 'EROFS', 'ENOTTY'];
+
+export { MAX_WINDOW };
 
 /** Runs once. */
 export class Requester<T extends AskedFile> {
@@ -59,13 +61,14 @@ export class Requester<T extends AskedFile> {
     this.#timings = { ...DEFAULT_TIMINGS, ...options.timings };
     this.#perRequest = fidsPerRequest(options.data?.length ?? 0);
     if (this.#perRequest < 1) throw new RangeError('data that leave no room for a FID');
-    this.#outstanding = new Outstanding(window, (file, outcome) => {
+    const onSettled = (file: T, outcome: Outcome): void => {
       try {
         options.onSettled(file, outcome);
       } catch (error) {
         this.#fail(error);
       }
-    });
+    };
+    this.#outstanding = new Outstanding(window, onSettled, options.sharedWindow);
     this.#bell = this.#outstanding.bell;
     this.#watch = new EndWatch(options, tools, this.#timings, this.#outstanding);
   }
@@ -106,6 +109,7 @@ export class Requester<T extends AskedFile> {
       off?.();
       signal.removeEventListener('abort', stop);
       await watching;
+      this.#outstanding.window.leave();
     }
     if (this.#failure) throw this.#failure.error;
     return this.numbers;
@@ -136,8 +140,7 @@ export class Requester<T extends AskedFile> {
   /** Turns what waits into requests, as there is room. */
   async #feed(): Promise<void> {
     while (!this.#stopped()) {
-      const { limit } = this.#outstanding.window;
-      const room = limit - this.#outstanding.size;
+      const { limit, room } = this.#outstanding.window;
       // Requests of a FID or two, one for each that finishes, would cost a call each.
       const worthwhile = Math.min(this.#perRequest, Math.max(1, limit >> 2));
       const waited = performance.now() - this.#waitingSinceMs >= this.#timings.lingerMs;
