@@ -21,6 +21,10 @@ import { Heart } from './hsm/heart.js';
 import { Journal, type JournalEntry } from './hsm/journal.js';
 import { Receiver } from './hsm/receiver.js';
 import { Scheduler } from './hsm/scheduler.js';
+import { operationsFolder } from './jobs/operation-log.js';
+import { operationWork } from './jobs/operation-work.js';
+import { Operations } from './jobs/operations.js';
+import { SharedWindow } from './jobs/shared-window.js';
 import { lockMount } from './mount-lock.js';
 import { fsnameOf, stillMounted } from './mounted.js';
 import { archive } from './movers/archive.js';
@@ -69,6 +73,7 @@ export interface Parts {
   readonly readiness: Readiness;
   readonly heart: Heart;
   readonly jobs: AgentJobs;
+  readonly operations: Operations;
 }
 
 /**
@@ -193,7 +198,38 @@ export async function buildParts(context: PartsContext): Promise<Parts> {
     log,
   });
   teardown.push(() => jobs.close());
-  return { fsname, systemd, journal, left, gates, scheduler, receiver, registration, readiness, heart, jobs };
+  const folder = operationsFolder(stateDir, mount);
+  const operations = new Operations({
+    mount,
+    folder,
+    log,
+    work: operationWork({
+      mount,
+      lustre: bulkLustre,
+      coordinator: lustre,
+      container: tools.container,
+      transfer,
+      events,
+      sharedWindow: new SharedWindow(),
+      window: () => config().jobs.window,
+      folder,
+    }),
+  });
+  teardown.push(() => operations.close());
+  return {
+    fsname,
+    systemd,
+    journal,
+    left,
+    gates,
+    scheduler,
+    receiver,
+    registration,
+    readiness,
+    heart,
+    jobs,
+    operations,
+  };
 }
 
 /** What we register for: empty, that is every archive, when one entry stands for all others. */

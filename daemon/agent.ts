@@ -15,6 +15,7 @@ import { startAdmin } from './control/admin.js';
 import type { AgentControl, AgentStatus, ReloadResult, ReregisterResult } from './control/agent-control.js';
 import { startHttp } from './control/http.js';
 import type { JobsControl } from './control/jobs-control.js';
+import type { OperationsControl } from './control/operations-control.js';
 import { AgentEmitter } from './events.js';
 import { STOP_REASONS } from './hsm/action.js';
 import type { Receiver } from './hsm/receiver.js';
@@ -177,6 +178,10 @@ export class Agent implements AgentControl {
     return this.#serving().jobs;
   }
 
+  get operations(): OperationsControl {
+    return this.#serving().operations;
+  }
+
   logLevel(): string {
     return this.#log.level;
   }
@@ -283,9 +288,9 @@ export class Agent implements AgentControl {
     await this.#started.catch(() => undefined);
     const parts = this.#parts;
     if (parts) {
-      const { registration, receiver, jobs } = parts;
+      const { registration, receiver, jobs, operations } = parts;
       await this.#served;
-      await jobs.interrupt();
+      await Promise.all([jobs.interrupt(), operations.close()]);
       await this.#renewed(parts);
       if (registration.registered) {
         receiver.intake('hold');

@@ -3,13 +3,11 @@
 import { LhsmError } from '../../native-bindings/errors.js';
 import { isFinal, type JobDocument, type JobState } from '../jobs/job.js';
 import { ask } from './client.js';
-import { printable } from './format.js';
 import { CommandEnd, ExitCode, type Io } from './io.js';
 import { progressLine, renderJob } from './job-text.js';
+import { ProgressLine } from './progress-line.js';
 
 const LOOK_MS = 2_000;
-/** Where nothing can be overwritten, a line that often. */
-const LINE_MS = 10_000;
 /** How long a daemon may be away. */
 const PATIENCE_MS = 60_000;
 
@@ -25,37 +23,6 @@ const exitCodes: Readonly<Partial<Record<JobState, number>>> = {
 
 /** `progress`: for people. `each`: a line of JSON whenever something is new. `last`: the end's document alone. */
 export type FollowStyle = 'progress' | 'each' | 'last';
-
-/** How it goes on, for people: one line that changes on a terminal, else a line now and then. */
-class Progress {
-  readonly #io: Io;
-  #state: JobState | undefined;
-  #lineMs = -Infinity;
-
-  constructor(io: Io) {
-    this.#io = io;
-  }
-
-  show(job: JobDocument): void {
-    const { terminal, clock, columns, out } = this.#io;
-    const line = printable(progressLine(job));
-    if (terminal) {
-      // A line that the terminal breaks in two could not be overwritten.
-      out(`\r\u001b[K${line.slice(0, Math.max(1, columns() - 1))}`);
-      return;
-    }
-    const nowMs = clock.now();
-    if (job.state === this.#state && nowMs - this.#lineMs < LINE_MS) return;
-    this.#state = job.state;
-    this.#lineMs = nowMs;
-    out(`${job.updatedTime}  ${line}\n`);
-  }
-
-  /** Before anything else is said. */
-  clear(): void {
-    if (this.#io.terminal) this.#io.out('\r\u001b[K');
-  }
-}
 
 /** One look at the job; patient with a daemon that is away for a while. */
 async function look(socket: string, name: string, io: Io, say: (text: string) => void): Promise<JobDocument> {
@@ -100,13 +67,13 @@ async function untilEnd(
  * leaves the job running; LhsmError when the daemon stays away.
  */
 export async function followJob(socket: string, name: string, style: FollowStyle, io: Io): Promise<void> {
-  const progress = new Progress(io);
+  const progress = new ProgressLine(io);
   const clear = (): void => {
     if (style === 'progress') progress.clear();
   };
   let last = '';
   const show = (job: JobDocument): void => {
-    if (style === 'progress') progress.show(job);
+    if (style === 'progress') progress.show(progressLine(job), job.state);
     if (style !== 'each') return;
     const text = JSON.stringify(job);
     if (text !== last) io.out(`${text}\n`);

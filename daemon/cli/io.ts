@@ -22,6 +22,8 @@ export interface Io {
   /** Bytes to where `out` goes, as they are. Resolves when more may come. */
   readonly raw: (bytes: Uint8Array) => Promise<void>;
   readonly env: Readonly<Record<string, string | undefined>>;
+  /** The working directory, which relative paths begin at. */
+  readonly cwd: () => string;
   /** Whether `out` goes to a terminal: only then may the screen be cleared. */
   readonly terminal: boolean;
   /** Its width; 80 where nobody knows. */
@@ -38,7 +40,7 @@ export const ExitCode = {
   FAILED: 1,
   /** The command line is wrong. */
   USAGE: 2,
-  /** A job that was waited for: it ended with conflicts or errors that were allowed. */
+  /** A job or operation that was waited for: it ended with conflicts or errors that were allowed. */
   PARTIAL: 3,
   JOB_FAILED: 4,
   CANCELED: 5,
@@ -51,15 +53,15 @@ export const ExitCode = {
 } as const;
 
 export const exitCodeMeanings: Readonly<Record<number, string>> = {
-  [ExitCode.OK]: 'Done. A job that was waited for is complete.',
-  [ExitCode.FAILED]: 'The daemon refused, or the check found errors.',
+  [ExitCode.OK]: 'Done. A job or operation that was waited for is complete; doctor finds all well.',
+  [ExitCode.FAILED]: 'The daemon refused, or the check found errors, or doctor found something.',
   [ExitCode.USAGE]: 'The command line is wrong.',
-  [ExitCode.PARTIAL]: 'The job that was waited for ended with some conflicts or errors.',
-  [ExitCode.JOB_FAILED]: 'The job could not begin, or the one that was waited for failed.',
-  [ExitCode.CANCELED]: 'The job that was waited for was canceled.',
+  [ExitCode.PARTIAL]: 'The job or operation that was waited for ended with some conflicts or errors.',
+  [ExitCode.JOB_FAILED]: 'The job could not begin, or the job or operation that was waited for failed.',
+  [ExitCode.CANCELED]: 'The job or operation that was waited for was canceled.',
   [ExitCode.JOB_RUNNING]: 'Refused, because another job runs.',
   [ExitCode.NO_DAEMON]: 'No daemon answers.',
-  [ExitCode.INTERRUPTED]: 'Ctrl-C ended the waiting; the job goes on.',
+  [ExitCode.INTERRUPTED]: 'Ctrl-C ended the waiting; the job or restore goes on.',
 };
 
 /** Ends a command with another code than 0 when all has been said. */

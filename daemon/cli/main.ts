@@ -17,6 +17,7 @@ process.exitCode = await run(process.argv.slice(2), {
   out: (text) => process.stdout.write(text),
   err: (text) => process.stderr.write(text),
   env: process.env,
+  cwd: () => process.cwd(),
   raw: (bytes) =>
     new Promise((resolve, reject) => {
       process.stdout.write(bytes, (error) => {

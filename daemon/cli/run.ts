@@ -10,9 +10,13 @@ import { addImport } from './commands/import.js';
 import { addJobs } from './commands/jobs.js';
 import { addLogLevel } from './commands/log-level.js';
 import { addMetrics } from './commands/metrics.js';
+import { addOperations } from './commands/operations.js';
+import { addRelease } from './commands/release.js';
 import { addReload } from './commands/reload.js';
 import { addReregister } from './commands/reregister.js';
+import { addRestore } from './commands/restore.js';
 import { addStatus } from './commands/status.js';
+import { addVerify } from './commands/verify.js';
 import { CommandEnd, ExitCode, exitCodeMeanings, type Io } from './io.js';
 import { addDaemonOptions } from './options.js';
 
@@ -34,6 +38,10 @@ export function buildProgram(io: Io): Command {
   addImport(program, io);
   addExport(program, io);
   addJobs(program, io);
+  addRestore(program, io);
+  addRelease(program, io);
+  addVerify(program, io);
+  addOperations(program, io);
   addConfig(program, io);
   addLogLevel(program, io);
   addMetrics(program, io);
@@ -51,6 +59,9 @@ const codes: ReadonlyMap<string, number> = new Map([
   ['JOB_SPEC', ExitCode.USAGE],
   ['PREFIX_INVALID', ExitCode.USAGE],
   ['PREFIXES_OVERLAP', ExitCode.USAGE],
+  ['PATH_INVALID', ExitCode.USAGE],
+  ['PATH_OUTSIDE_MOUNT', ExitCode.USAGE],
+  ['PATH_UNUSABLE', ExitCode.USAGE],
   ['JOB_RUNNING', ExitCode.JOB_RUNNING],
   // A job that could not begin has failed.
   ...['IMPORT_NAMING', 'ID_MAP', 'JOB_EXISTS', 'ARCHIVE_UNKNOWN'].map(

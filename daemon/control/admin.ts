@@ -9,6 +9,7 @@ import { nearest } from '../config/nearest.js';
 import type { Metrics } from '../metrics.js';
 import type { AgentControl } from './agent-control.js';
 import { jobRoutes } from './admin-jobs.js';
+import { operationRoutes } from './admin-operations.js';
 import { BadRequest, json, startServer, type Routes, type RunningServer } from './http-server.js';
 
 export interface AdminOptions {
@@ -53,6 +54,7 @@ function routes({ control, metrics }: AdminOptions): Routes {
       return json(200, { level: control.logLevel() });
     },
     ...jobRoutes(control),
+    ...operationRoutes(control),
   };
 }
 

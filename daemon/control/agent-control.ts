@@ -2,6 +2,7 @@
 // control/ calls it. Plain data, JSON-safe: 64-bit values are strings, so that clients lose no digit.
 import type { ActionKind, Lane } from '../events.js';
 import type { JobsControl } from './jobs-control.js';
+import type { OperationsControl } from './operations-control.js';
 
 /** An archive id and its container. */
 export interface ArchiveStatus {
@@ -120,6 +121,8 @@ export interface AgentControl {
   reload(signal: AbortSignal): Promise<ReloadResult>;
   /** Throws LhsmError code LOGGING_CONTAINER_UNSET where there can be no jobs, NOT_SERVING before there can be. */
   readonly jobs: JobsControl;
+  /** Throws LhsmError code NOT_SERVING before there can be any. */
+  readonly operations: OperationsControl;
   logLevel(): string;
   /** Until the next reload or restart. `level` has been checked. */
   setLogLevel(level: string): void;

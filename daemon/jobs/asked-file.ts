@@ -25,8 +25,9 @@ export type Outcome =
 
 /** Something that the operator should know while it goes on; it is told again when it lasts. */
 export interface RequestNotice {
-  /** The coordinator takes no requests; it takes them again; nobody serves what it has; cancelled requests are still there. */
-  readonly code: 'COORDINATOR_STOPPED' | 'COORDINATOR_BACK' | 'REQUESTS_WAIT' | 'CANCEL_INCOMPLETE';
+  /** The coordinator takes no requests; it takes them again; nobody serves what it has; cancelled requests are still there; a log is not complete. */
+  readonly code:
+    'COORDINATOR_STOPPED' | 'COORDINATOR_BACK' | 'REQUESTS_WAIT' | 'CANCEL_INCOMPLETE' | 'OPERATION_LOG';
   readonly message: string;
   readonly hint?: string;
 }

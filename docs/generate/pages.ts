@@ -202,6 +202,7 @@ export function cliPage(daemonHelp: string): string {
     err: nothing,
     raw: () => Promise.resolve(),
     env: {},
+    cwd: () => '/',
     terminal: false,
     columns: () => 80,
     clock: realClock,
@@ -251,12 +252,21 @@ Scripts may ask the daemon themselves, as JSON over HTTP:
 | \`GET /v1/jobs/<name>\` | the job's document |
 | \`POST /v1/jobs/<name>/cancel\` | the job's document |
 | \`GET /v1/jobs/<name>/log?format=jsonl\` | its log, as JSON lines or as \`csv\`; one that cannot be read to its end is cut off |
+| \`POST /v1/operations\` with \`{"kind": "restore", "paths": ["/mnt/lustre/dir"]}\` | the operation's document |
+| \`GET /v1/operations\` | \`{"folder": "…", "operations": [{"id": "restore-1"}]}\`, the newest first |
+| \`GET /v1/operations/<id>\` | the operation's document |
+| \`POST /v1/operations/<id>/cancel\` | the operation's document |
+| \`GET /v1/operations/<id>/log\` | everything that it has found, as JSON lines |
 
 Of a wish for a job, only \`kind\` (\`import\`, \`export\`) must be there; both know \`name\`, \`archiveId\`, \`maximumErrors\`,
 \`dryRun\` and \`logItems\`, an import \`prefixes\`, \`conflictMode\` (\`overwrite-dirty\` and \`OverwriteIfDirty\` are the same) and
 \`attributesOnly\`, an export \`path\` and \`window\`.
 
-An error is \`{"error": {"code": …, "message": …, "hint": …}}\` with status 400 (a mistake in the request), 404, 405, 409 (another job runs) or 500.
+Of a wish for an operation, \`kind\` (\`restore\`, \`release\`, \`verify\`) and \`paths\` must be there; a restore knows \`filesFrom\` instead
+of them, \`window\` (1 to 100000), \`bytesLimit\` and \`newestFirst\`, a release \`olderThanSeconds\`, \`minSizeBytes\` and \`dryRun\`, a
+verify \`content\` and \`repair\`. Sizes are bytes.
+
+An error is \`{"error": {"code": …, "message": …, "hint": …}}\` with status 400 (a mistake in the request), 404, 405, 409 (another job, or too much, runs) or 500.
 
 ## lhsm-azblobd
 

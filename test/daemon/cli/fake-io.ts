@@ -18,6 +18,7 @@ export async function cli(
       return Promise.resolve();
     },
     env,
+    cwd: () => '/mnt/lustre/home',
     terminal: false,
     columns: () => 80,
     signal: new AbortController().signal,

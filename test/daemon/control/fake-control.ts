@@ -7,6 +7,7 @@ import type { AgentControl, AgentStatus, KindTotals } from '../../../daemon/cont
 import { AgentEmitter } from '../../../daemon/events.js';
 import { createMetrics } from '../../../daemon/metrics.js';
 import { FakeJobs } from './fake-jobs.js';
+import { FakeOperations } from './fake-operations.js';
 
 const none: KindTotals = { succeeded: 0, failed: 0, canceled: 0, retry: 0, bytes: 0 };
 
@@ -70,6 +71,7 @@ export const STATUS: AgentStatus = {
 /** What a test changes as it goes, and what it looks at. */
 export class FakeControl implements AgentControl {
   readonly jobs = new FakeJobs();
+  readonly operations = new FakeOperations();
   current: AgentStatus = STATUS;
   level = 'info';
   /** What reregister and reload reject with. */
