@@ -107,8 +107,12 @@ class ExportWork implements JobWork {
     return join(this.#context.scratch, 'export');
   }
 
-  async run(signal: AbortSignal): Promise<void> {
-    if (!this.#isScanned) await this.#scan(signal);
+  async run(signal: AbortSignal, save: () => Promise<void>): Promise<void> {
+    if (!this.#isScanned) {
+      await this.#scan(signal);
+      // Before the first is asked for: after a restart, what was exported would be taken for what was so before.
+      await save();
+    }
     if (this.#spec.dryRun) await this.#reportFound(signal);
     else await this.#export(signal);
   }

@@ -45,9 +45,9 @@ export interface WorkContext {
 export interface JobWork {
   /**
    * Does it. Rejects with LhsmError for what fails the job as a whole, and with the signal's reason once that has
-   * aborted and nothing is under way any more.
+   * aborted and nothing is under way any more. `save` has the snapshot saved out of turn, if that is possible; it never rejects.
    */
-  run(signal: AbortSignal): Promise<void>;
+  run(signal: AbortSignal, save: () => Promise<void>): Promise<void>;
   /** As of now, what is under way included. */
   counts(): ImportCounts | ExportCounts;
   /** Whether something was left undone though the work ran to its end. */

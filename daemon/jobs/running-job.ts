@@ -53,6 +53,7 @@ export class RunningJob {
   /** The state that the file in the root tells. */
   #rootState: JobState | undefined;
   #shown: Promise<void> = Promise.resolve();
+  #saved: Promise<void> = Promise.resolve();
   #outcome: Promise<Outcome> | undefined;
 
   constructor(parts: RunningJobParts) {
@@ -113,7 +114,7 @@ export class RunningJob {
     const ticks = this.#tickUntil(ticking.signal);
     let failure: unknown;
     try {
-      await work.run(this.#stopping.signal);
+      await work.run(this.#stopping.signal, () => this.#saveIfPossible());
     } catch (error) {
       failure = error;
     }
@@ -134,29 +135,42 @@ export class RunningJob {
 
   /** Saves and shows how far it is, and looks for a wish to cancel, every so often. */
   async #tickUntil(signal: AbortSignal): Promise<void> {
-    const { checkpointMs, log, folder } = this.#parts;
+    const { checkpointMs, folder } = this.#parts;
     for (;;) {
       try {
         await sleep(checkpointMs, undefined, { signal, ref: false });
       } catch {
         return;
       }
-      try {
-        await this.#save();
+      await this.#saveIfPossible(async () => {
         if (await folder.cancelWished(this.#giveUp.signal)) void this.cancel();
-      } catch (error) {
-        if (hasCode(error, 'JOB_SUPERSEDED'))
-          this.#end('lock', 'another daemon has taken the job over', error);
-        log.warn(
-          { job: this.#document.name, err: error },
-          'job: its state could not be saved; the next try follows',
-        );
-      }
+      });
     }
   }
 
+  /** What keeps it from there is told, and tried again with the next tick. */
+  async #saveIfPossible(then?: () => Promise<void>): Promise<void> {
+    try {
+      await this.#save();
+      await then?.();
+    } catch (error) {
+      if (hasCode(error, 'JOB_SUPERSEDED')) this.#end('lock', 'another daemon has taken the job over', error);
+      this.#parts.log.warn(
+        { job: this.#document.name, err: error },
+        'job: its state could not be saved; the next try follows',
+      );
+    }
+  }
+
+  /** One at a time. */
+  #save(): Promise<void> {
+    const saved = this.#saved.then(() => this.#saveNow());
+    this.#saved = saved.catch(() => undefined);
+    return saved;
+  }
+
   /** The report first, so that the checkpoint never knows more than it. */
-  async #save(): Promise<void> {
+  async #saveNow(): Promise<void> {
     const { report, work, folder } = this.#parts;
     // Entries of pages that are complete may stand behind the position, and nothing comes of that; those of others must.
     const position = report.position;

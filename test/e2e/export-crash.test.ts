@@ -51,9 +51,7 @@ t.test('why another node could not archive a file stands in the report', async (
   write(site, 20, 'd/f');
   await site.put('d/f7', 'of somebody else', {});
   await site.daemon(0);
-  // The agent that is asked for the job has no copytool that could have had the file.
-  const other = await site.daemon(1);
-  await site.site.sim.setParam('hsm.max_requests', '1000');
+  await site.daemon(1);
   const { code, state, counts } = await exportAll(site, 'mixed', '--max-errors', '-1');
   t.match({ code, state, counts }, { code: 3, state: 'CompletedPartial', counts: { totalFilesFailed: 1 } });
   const errors = (await entries(site, 'mixed')).filter(({ kind }) => kind === 'error');
@@ -61,7 +59,6 @@ t.test('why another node could not archive a file stands in the report', async (
   const left: string[] = [];
   for await (const { name } of site.logs.listBlobsFlat()) if (name.includes('/failures/')) left.push(name);
   t.strictSame(left, [], 'what agents had left is gone');
-  t.ok(other.pid > 0);
 });
 
 t.test('a tree that is written all the time loses no update, and ends well when it is at rest', async (t) => {
@@ -71,7 +68,7 @@ t.test('a tree that is written all the time loses no update, and ends well when 
   const versions = new Map<string, Set<string>>(names.map((name) => [name, new Set<string>()]));
   const last = new Map<string, string>();
   const writing = new AbortController();
-  const rewrite = async (name: string): Promise<void> => {
+  const rewrite = async (name: string, pauseMs: number): Promise<void> => {
     const file = await open(site.path(name), 'w+');
     try {
       for (let version = 0; version === 0 || !writing.signal.aborted; version += 1) {
@@ -81,14 +78,14 @@ t.test('a tree that is written all the time loses no update, and ends well when 
         last.set(name, text);
         await file.write(Buffer.from(text), 0, text.length, 0);
         if (version === 0) started += 1;
-        await new Promise((resolve) => setTimeout(resolve, 3 * Math.random()));
+        await new Promise((resolve) => setTimeout(resolve, pauseMs * Math.random()));
       }
     } finally {
       await file.close();
     }
   };
   let started = 0;
-  const writers = names.map((name) => rewrite(name));
+  const writers = names.map((name, at) => rewrite(name, at % 2 === 0 ? 3 : 2000));
   while (started < names.length) await new Promise((resolve) => setImmediate(resolve));
   const during = await exportAll(site, 'during');
   writing.abort();
@@ -120,7 +117,7 @@ t.test('cancelled in the middle, its requests are cancelled too', async (t) => {
   t.match(await ended(site, 'long'), { code: 5, state: 'Canceled', counts: { totalFilesExported: 0 } });
   site.proxy.open();
   await site.site.drained();
-  t.match(await site.site.sim.counters(), { waiting: 0, started: 0, succeeded: 0 });
+  t.match(await site.site.sim.counters(), { waiting: 0, started: 0, canceled: 40 });
   t.match(await exportAll(site, 'again'), { code: 0, counts: { totalFilesExported: 40 } });
   t.same(await blobs(site), wanted(names));
 });
