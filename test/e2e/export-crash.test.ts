@@ -49,13 +49,18 @@ t.test('why another node could not archive a file stands in the report', async (
   const site = await JobSite.start(t, { nodes: 2 });
   mkdirSync(site.path('d'));
   write(site, 20, 'd/f');
-  await site.put('d/f7', 'of somebody else', {});
+  const foreign = Array.from({ length: 10 }, (_, at) => `d/f${at}`);
+  for (const name of foreign) await site.put(name, 'of somebody else', {});
   await site.daemon(0);
-  await site.daemon(1);
+  const other = await site.daemon(1);
   const { code, state, counts } = await exportAll(site, 'mixed', '--max-errors', '-1');
-  t.match({ code, state, counts }, { code: 3, state: 'CompletedPartial', counts: { totalFilesFailed: 1 } });
+  t.match({ code, state, counts }, { code: 3, state: 'CompletedPartial', counts: { totalFilesFailed: 10 } });
+  t.ok(other.lines.some(({ msg }) => msg.startsWith('archive failed')));
   const errors = (await entries(site, 'mixed')).filter(({ kind }) => kind === 'error');
-  t.match(errors, [{ code: 'BLOB_NOT_OURS', path: 'd/f7', errno: 'EEXIST' }]);
+  t.match(
+    errors,
+    foreign.map((path) => ({ code: 'BLOB_NOT_OURS', path, errno: 'EEXIST' })),
+  );
   const left: string[] = [];
   for await (const { name } of site.logs.listBlobsFlat()) if (name.includes('/failures/')) left.push(name);
   t.strictSame(left, [], 'what agents had left is gone');
@@ -145,4 +150,18 @@ t.test('killed in the middle, it goes on and counts every file once', async (t) 
     told,
     [...names].sort().map((name) => `EXPORTED ${name}`),
   );
+});
+
+t.test('a coordinator that is disabled in the middle is waited for, and the status says so', async (t) => {
+  const site = await JobSite.start(t);
+  const names = write(site, 10);
+  await site.daemon();
+  await site.site.sim.setParam('hsm_control', 'disabled');
+  t.equal((await site.cli('export', 'start', '--name', 'patient')).code, 0);
+  for (let message = ''; !message.includes('takes no requests');) {
+    message = job(await site.cli('jobs', 'show', 'patient', '--json')).statusMessage;
+  }
+  await site.site.sim.setParam('hsm_control', 'enabled');
+  t.match(await ended(site, 'patient'), { code: 0, state: 'Completed', counts: { totalFilesExported: 10 } });
+  t.same(await blobs(site), wanted(names));
 });

@@ -51,6 +51,21 @@ t.test('properties, empty blobs and deletion, each under its condition', async (
   await t.rejects(container.delete('files/a', undefined, never), { code: 'BLOB_MISSING', errno: 2 });
 });
 
+t.test('small blobs with a body: made, replaced, and never over another version', async (t) => {
+  const azurite = await startAzurite();
+  t.teardown(() => azurite.stop());
+  await azurite.container('copies');
+  const container = open(t, azurite, 'copies');
+  const target = Buffer.from('../tö/target');
+  const etag = await container.putSmall('files/link', target, { ftype: 'LNK' }, 'absent', never);
+  t.match(await container.properties('files/link', never), { etag, sizeBytes: target.length });
+  t.same(await container.readSmall('files/link', 100, etag, never), target);
+  const other = Buffer.from('elsewhere');
+  await t.rejects(container.putSmall('files/link', other, {}, 'absent', never), { code: 'BLOB_CHANGED' });
+  const later = await container.putSmall('files/link', other, { ftype: 'LNK' }, { etag }, never);
+  t.same(await container.readSmall('files/link', 100, later, never), other);
+});
+
 t.test('metadata are replaced in the version that is expected, the content stays', async (t) => {
   const azurite = await startAzurite();
   t.teardown(() => azurite.stop());

@@ -83,6 +83,20 @@ t.test('lost answers: what was done is not taken for the work of others', async 
   });
   t.equal(server.blobs.get('dir')?.content.toString(), 'theirs');
 
+  server.inject('Put Blob', { loseAnswer: true });
+  const link = await container.putSmall('link', Buffer.from('target'), { ftype: 'LNK' }, 'absent', never);
+  t.match(server.blobs.get('link'), { etag: link });
+  server.blobs.delete('link');
+  server.inject('Put Blob', { loseAnswer: true });
+  server.inject('Put Blob', {
+    before: () => void server.put('link', Buffer.from('theirs'), { metadata: { ftype: 'LNK' } }),
+  });
+  await t.rejects(
+    container.putSmall('link', Buffer.from('target'), { ftype: 'LNK' }, 'absent', never),
+    { code: 'BLOB_CHANGED' },
+    'of the same length and metadata, and another body',
+  );
+
   const { etag: first } = server.put('file', Buffer.from('content'));
   server.inject('Set Blob Metadata', { loseAnswer: true });
   const second = await container.setMetadata('file', { a: '1' }, first, never);
