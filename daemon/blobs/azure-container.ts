@@ -131,7 +131,7 @@ export class AzureContainer implements ArchiveContainer {
     etag: string | undefined,
     signal: AbortSignal,
   ): Promise<Buffer> {
-    return this.#try('Get Blob', name, signal, async () => {
+    const read = async (): Promise<Buffer> => {
       try {
         const answer = await this.#blob(name).download(0, maxBytes + 1, {
           abortSignal: signal,
@@ -143,7 +143,14 @@ export class AzureContainer implements ArchiveContainer {
         if (httpStatus(error) === 416) return Buffer.alloc(0);
         throw error;
       }
-    });
+    };
+    try {
+      return await this.#try('Get Blob', name, signal, read);
+    } catch (error) {
+      // A condition on a blob that is gone may be answered with 412 as well.
+      if (!isCode(error, 'BLOB_CHANGED') || (await this.properties(name, signal))) throw error;
+      throw this.#missing('Get Blob', name);
+    }
   }
 
   properties(name: string, signal: AbortSignal): Promise<BlobHeaders | undefined> {

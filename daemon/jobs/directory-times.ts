@@ -51,10 +51,15 @@ export class DirectoryTimes {
   /** All that was noted, in order. Half a line, of a process that was killed, is left out: its page is done again. */
   async *entries(): AsyncGenerator<{ readonly path: Buffer; readonly mtimeNs: bigint }> {
     await this.flush();
-    const lines = createInterface({ input: createReadStream(this.#path, 'latin1'), crlfDelay: Infinity });
-    for await (const line of lines) {
-      const match = /^(-?\d+) ([A-Za-z0-9+/]+=*)\.$/.exec(line);
-      if (match) yield { mtimeNs: BigInt(match[1] ?? 0), path: Buffer.from(match[2] ?? '', 'base64') };
+    const input = createReadStream(this.#path, 'latin1');
+    try {
+      for await (const line of createInterface({ input, crlfDelay: Infinity })) {
+        const match = /^(-?\d+) ([A-Za-z0-9+/]+=*)\.$/.exec(line);
+        if (match) yield { mtimeNs: BigInt(match[1] ?? 0), path: Buffer.from(match[2] ?? '', 'base64') };
+      }
+    } finally {
+      // Whoever stops half way has closed the interface only.
+      input.destroy();
     }
   }
 

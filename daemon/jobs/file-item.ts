@@ -11,7 +11,7 @@ export async function importFile(item: Item): Promise<void> {
     throw itemError(
       'PAGE_BLOB',
       `${blob.name} is a page blob, which no file can be restored from.`,
-      'ENOTSUP',
+      'EOPNOTSUPP',
     );
   }
   const { uid, gid, mode, mtimeNs } = attributes;

@@ -146,25 +146,32 @@ class ImportWork implements JobWork {
   #report(entries: readonly LogEntry[]): void {
     const { signal } = this.#closing;
     const added = entries.map((entry) => this.#context.report.add(entry, signal));
-    this.#reported = Promise.all([this.#reported, ...added]);
+    // Nothing of what they resolve to is kept: it would grow with every page.
+    this.#reported = Promise.all([this.#reported, ...added]).then(() => undefined);
     // Whoever awaits it next hears of it.
     this.#reported.catch(() => undefined);
   }
 
-  /** Last of all, since making children moves them. */
+  /** Last of all, since making children moves them. A resume sets all of them again, and so counts anew. */
   async #setDirectoryTimes(signal: AbortSignal): Promise<void> {
+    const stage: OpenPage = { counts: importCounts(), entries: [] };
+    this.#open.add(stage);
     const underWay = new Set<Promise<void>>();
-    for await (const { path, mtimeNs } of this.#times.entries()) {
-      signal.throwIfAborted();
-      const setting = this.#setDirectoryTime(path, mtimeNs).finally(() => underWay.delete(setting));
-      underWay.add(setting);
-      if (underWay.size >= TIMES_AT_ONCE) await Promise.race(underWay);
+    try {
+      for await (const { path, mtimeNs } of this.#times.entries()) {
+        signal.throwIfAborted();
+        const setting = this.#setDirectoryTime(stage, path, mtimeNs).finally(() => underWay.delete(setting));
+        underWay.add(setting);
+        if (underWay.size >= TIMES_AT_ONCE) await Promise.race(underWay);
+      }
+    } finally {
+      await Promise.all(underWay);
     }
-    await Promise.all(underWay);
+    this.#complete(stage);
     await this.#reported;
   }
 
-  async #setDirectoryTime(path: Buffer, mtimeNs: bigint): Promise<void> {
+  async #setDirectoryTime({ counts }: OpenPage, path: Buffer, mtimeNs: bigint): Promise<void> {
     const { directories, lustre, share } = this.#items;
     try {
       await directories.with(path, 'look', async (directory) => {
@@ -172,7 +179,7 @@ class ImportWork implements JobWork {
         await share.run(() => lustre.setMtimePath(directory.pathOf(Buffer.from('.')), mtimeNs));
       });
     } catch (error) {
-      this.#counts.totalWarnings += 1;
+      counts.totalWarnings += 1;
       const message = `The directory keeps the time of its last change: ${describeError(error)}`;
       this.#report([{ kind: 'warning', code: 'DIRECTORY_TIME', path: path.toString('utf8'), message }]);
     }

@@ -197,7 +197,12 @@ export class JobRunner {
       throw error;
     }
     this.#running = job;
-    this.#over = this.#runToEnd(job);
+    this.#over = this.#runToEnd(job).catch((error: unknown) => {
+      this.#options.log.error(
+        { job: spec.name, err: error },
+        'a job is over, but the local state of jobs is not',
+      );
+    });
     return job.document;
   }
 

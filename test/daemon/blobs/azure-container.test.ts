@@ -77,6 +77,8 @@ t.test('metadata are replaced in the version that is expected, the content stays
   t.not(etag, first);
   t.match(await container.properties('files/a', never), { sizeBytes: 7, etag, metadata: { two: '3' } });
   t.equal((await container.readSmall('files/a', 100, etag, never)).toString(), 'content');
+  await t.rejects(container.readSmall('files/a', 100, first, never), { code: 'BLOB_CHANGED' });
+  await t.rejects(container.readSmall('files/b', 100, first, never), { code: 'BLOB_MISSING', errno: 2 });
   await t.rejects(container.setMetadata('files/a', {}, first, never), { code: 'BLOB_CHANGED' });
   await t.rejects(container.setMetadata('files/b', {}, first, never), { code: 'BLOB_MISSING' });
 });

@@ -3,6 +3,7 @@ import { appendFileSync, existsSync, readFileSync, truncateSync, writeFileSync }
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { DirectoryTimes } from '../../../daemon/jobs/directory-times.js';
+import { openDescriptors } from './import-bench.js';
 
 async function all(times: DirectoryTimes): Promise<[string, bigint][]> {
   const found: [string, bigint][] = [];
@@ -59,5 +60,18 @@ t.test('damage in the middle costs the damaged line only', async (t) => {
     ['a', 1n],
     ['b', 3n],
   ]);
+  await times.close();
+});
+
+t.test('who stops half way leaves no descriptor open', async (t) => {
+  const times = await DirectoryTimes.open(fileIn(t));
+  // More than one read's worth.
+  for (let i = 0; i < 5000; i += 1) times.note(Buffer.from(`directory number ${i}`), BigInt(i));
+  await times.flush();
+  const before = openDescriptors();
+  for await (const { mtimeNs } of times.entries()) if (mtimeNs === 1n) break;
+  // Closing takes a trip to the thread pool; the test's own timeout is the bound.
+  while (openDescriptors() > before) await new Promise((resolve) => setImmediate(resolve));
+  t.equal(openDescriptors(), before);
   await times.close();
 });
