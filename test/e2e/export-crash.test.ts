@@ -18,6 +18,12 @@ const wanted = (names: readonly string[]): Record<string, string> =>
 
 const archived = (daemon: Daemon): number => daemon.lines.filter(({ msg }) => msg === 'archive done').length;
 
+/** Actions that a node's daemon has in its journal. */
+async function inHand(site: JobSite, node: number): Promise<number> {
+  const { stdout } = await site.cliOn(node, 'status', '--json');
+  return (JSON.parse(stdout) as { journal: { items: number } }).journal.items;
+}
+
 async function ended(site: JobSite, name: string): Promise<ReturnType<typeof job> & { code: number }> {
   const watched = await site.cli('jobs', 'watch', name);
   const shown = await site.cli('jobs', 'show', name, '--json');
@@ -36,7 +42,9 @@ t.test('two agents share an export; one is killed, and nothing is lost', async (
   const more = write(site, 60, 'g');
   site.holdData();
   t.equal((await site.cli('export', 'start', '--name', 'killed')).code, 0);
-  await site.proxy.held(4);
+  // What is on its way to a daemon that is killed, and not in its journal, is lost until the coordinator's timeout.
+  while ((await inHand(site, 0)) + (await inHand(site, 1)) < more.length);
+  t.ok((await inHand(site, 1)) > 0);
   await two.kill();
   site.proxy.open();
   await site.daemon(1, { dir: two.dir });
@@ -152,16 +160,18 @@ t.test('killed in the middle, it goes on and counts every file once', async (t) 
   );
 });
 
-t.test('a coordinator that is disabled in the middle is waited for, and the status says so', async (t) => {
+t.test('a coordinator that is stopped is waited for, and the status says so', async (t) => {
   const site = await JobSite.start(t);
   const names = write(site, 10);
   await site.daemon();
-  await site.site.sim.setParam('hsm_control', 'disabled');
+  await site.site.sim.setParam('hsm_control', 'shutdown');
   t.equal((await site.cli('export', 'start', '--name', 'patient')).code, 0);
   for (let message = ''; !message.includes('takes no requests');) {
     message = job(await site.cli('jobs', 'show', 'patient', '--json')).statusMessage;
   }
   await site.site.sim.setParam('hsm_control', 'enabled');
+  // It has forgotten its agents.
+  t.equal((await site.cli('reregister')).code, 0);
   t.match(await ended(site, 'patient'), { code: 0, state: 'Completed', counts: { totalFilesExported: 10 } });
   t.same(await blobs(site), wanted(names));
 });
