@@ -3,7 +3,6 @@
 // memory for N and for many more blobs; random files are read through the mount.
 import { execFile } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { lstat, readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs, promisify } from 'node:util';
@@ -12,21 +11,15 @@ import { Daemon } from '../helpers/daemon.js';
 import { LustreSim } from '../lustre-sim/lustre-sim.js';
 import { repositoryRoot } from '../lustre-sim/build.js';
 import { startAzuriteProcess, type AzuriteProcess } from './azurite-process.js';
+import { ATTRIBUTES, countWrong, PER_DIRECTORY, SAMPLES, SAS, SIZE_BYTES } from './compare-files.js';
 import { amissInImport, type ImportReport } from './import-verdict.js';
 import { BlobServer } from './native/blob-server.js';
 import { buildNative } from './native/native.js';
 
 const exec = promisify(execFile);
 const CLI = join(repositoryRoot(), 'dist/daemon/cli/main.js');
-const PER_DIRECTORY = 100;
-const SIZE_BYTES = 4096;
-const SAMPLES = 1000;
-const READERS = 4;
 /** As many as the job has calls under way by default. */
 const FLOOR_THREADS = 32;
-const ATTRIBUTES = { owner: '1001', group: '1002', permissions: '0640', modtime_ns: '1700000000123456789' };
-/** Any will do: the server looks at none. */
-const SAS = 'sv=2025-01-05&sr=c&sp=rl&sig=bench';
 
 interface Run {
   readonly blobs: number;
@@ -65,34 +58,6 @@ async function simulatorMs(sim: LustreSim, stubs: number): Promise<number> {
   return ((JSON.parse(stdout) as { wallSeconds: number }).wallSeconds / stubs) * 1000;
 }
 
-/** How many of some random blobs do not read, or look, as they should. */
-async function countWrong(sim: LustreSim, server: BlobServer, blobs: number): Promise<number> {
-  let wrong = 0;
-  let left = SAMPLES;
-  const reader = async (): Promise<void> => {
-    while (left-- > 0) {
-      const n = Math.floor(Math.random() * blobs);
-      const digits = (value: number, width: number): string => String(value).padStart(width, '0');
-      const name = `data/${digits(Math.floor(n / PER_DIRECTORY), 5)}/${digits(n, 7)}`;
-      const path = join(sim.mount, name);
-      const { uid, gid, mode, mtimeNs, size } = await lstat(path, { bigint: true });
-      const answer = await fetch(`${server.url}/${name}?${SAS}`);
-      const content = Buffer.from(await answer.arrayBuffer());
-      const isRight =
-        uid === 1001n &&
-        gid === 1002n &&
-        (mode & 0o7777n) === 0o640n &&
-        mtimeNs === BigInt(ATTRIBUTES.modtime_ns) &&
-        size === BigInt(SIZE_BYTES) &&
-        content.length === SIZE_BYTES &&
-        content.equals(await readFile(path));
-      if (!isRight) wrong += 1;
-    }
-  };
-  await Promise.all(Array.from({ length: READERS }, reader));
-  return wrong;
-}
-
 async function importOf(blobs: number, azurite: AzuriteProcess, isSampled: boolean): Promise<Run> {
   const scratch = mkdtempSync(join(tmpdir(), 'lhsm-bench-import-'));
   const sasFile = join(scratch, 'sas');
@@ -126,7 +91,7 @@ async function importOf(blobs: number, azurite: AzuriteProcess, isSampled: boole
     const imported = 'importedFiles' in job.counts ? job.counts.importedFiles : 0;
     progress(`${imported} of ${blobs} imported in ${seconds} s, peak RSS ${run.peakRssMiB} MiB`);
     const floorMs = await simulatorMs(sim, Math.min(blobs, 100_000));
-    const unread = isSampled ? await countWrong(sim, server, blobs) : 0;
+    const unread = isSampled ? await countWrong(sim.mount, server.url, 'data', blobs) : 0;
     return { ...run, simulatorMsPerStub: floorMs, wrong: unread + (blobs - imported) };
   } catch (error) {
     progress(daemon.output().slice(-20_000));

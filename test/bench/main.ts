@@ -2,12 +2,14 @@
 import { run as agent } from './agent.js';
 import { run as crc64 } from './crc64.js';
 import { run as importBench } from './import.js';
+import { run as restore } from './restore.js';
 import { run as transfer } from './transfer.js';
 
 const benches: Readonly<Record<string, (argv: string[]) => Promise<boolean>>> = {
   agent,
   crc64,
   import: importBench,
+  restore,
   transfer,
 };
 

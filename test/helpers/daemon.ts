@@ -49,6 +49,13 @@ function toml(settings: DaemonSettings, dir: string): string {
   ].join('\n');
 }
 
+/** User and system CPU time of a process so far, in milliseconds. */
+export function cpuMsOf(pid: number): number {
+  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? [];
+  // Fields 14 and 15 of proc(5), in clock ticks of 10 ms.
+  return (Number(fields[11]) + Number(fields[12])) * 10;
+}
+
 export class Daemon {
   readonly dir: string;
   readonly configFile: string;
@@ -156,9 +163,7 @@ export class Daemon {
 
   /** User and system CPU time so far, in milliseconds. */
   cpuMs(): number {
-    const fields = readFileSync(`/proc/${this.pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? [];
-    // Fields 14 and 15 of proc(5), in clock ticks of 10 ms.
-    return (Number(fields[11]) + Number(fields[12])) * 10;
+    return cpuMsOf(this.pid);
   }
 
   #take(text: string): void {

@@ -154,6 +154,21 @@ t.test('hsm.actions keeps finished requests for grace_delay', simOnly, async (t)
   t.notOk((await f.sim.requests()).some((r) => r.fid === fid));
 });
 
+t.test('sim.counters tell the most that were WAITING or STARTED at once', simOnly, async (t) => {
+  await writeFile(sh('peak1'), 'x');
+  await writeFile(sh('peak2'), 'x');
+  await f.sim.setParam('sim.queue_peak', 'clear');
+  const { waiting = 0, started = 0, queue_peak: before } = await f.sim.counters();
+  t.equal(before, waiting + started);
+  await f.lfs('hsm_archive', sh('peak1'), sh('peak2'));
+  for (const item of await tool.items(2)) {
+    t.equal(await tool.rc(`begin ${item.index}`), 0);
+    t.equal(await tool.rc(`end ${item.index} 0`), 0);
+  }
+  await f.sim.requestReaches(sh('peak2'), 'SUCCEED');
+  t.equal((await f.sim.counters())['queue_peak'], waiting + started + 2);
+});
+
 t.test(
   'in flight over an MDT restart: progress and end return ENOENT, STARTED until the timeout',
   simOnly,

@@ -130,6 +130,8 @@ static void enqueue_waiting(struct request *request)
 {
 	request->status = WAITING;
 	counts.waiting++;
+	if (counts.queue_peak < counts.waiting + counts.started)
+		counts.queue_peak = counts.waiting + counts.started;
 	if (request->action == HSMA_CANCEL) {
 		queue_push(&waiting_cancels, request);
 	} else {

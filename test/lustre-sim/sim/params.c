@@ -39,6 +39,7 @@ bool counter_value(const char *name, uint64_t *value)
 		{ "failed", counts.failed },
 		{ "canceled", counts.canceled },
 		{ "delivered", counts.delivered },
+		{ "queue_peak", counts.queue_peak },
 		{ "agents", agents_count() },
 		{ "blocked", sim.blocked_count },
 		{ "blocked_total", sim.blocked_total },
@@ -56,8 +57,8 @@ bool counter_value(const char *name, uint64_t *value)
 
 static void print_counters(struct text *out)
 {
-	static const char *const names[] = { "waiting",  "started",   "succeeded", "failed",        "canceled",
-					     "delivered", "agents", "blocked",   "blocked_total", "violations" };
+	static const char *const names[] = { "waiting",	  "started",	"succeeded", "failed",	"canceled",	 "delivered",
+					     "queue_peak", "agents",	"blocked",   "blocked_total", "violations" };
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
 		uint64_t value = 0;
@@ -253,6 +254,8 @@ static int set_sim(const char *name, const char *value, struct text *error)
 			rc = fault_set(value, error);
 	} else if (strcmp(name, "violations") == 0 && strcmp(value, "clear") == 0) {
 		clear_violations();
+	} else if (strcmp(name, "queue_peak") == 0 && strcmp(value, "clear") == 0) {
+		counts.queue_peak = counts.waiting + counts.started;
 	} else if (strcmp(name, "mdt") == 0 && strcmp(value, "restart") == 0) {
 		coordinator_forget();
 		agents_drop_all(true);

@@ -257,6 +257,7 @@ void resume_data(struct blocked *wait); /* fs-data.c */
 /* hsm.c: states of files, users' requests. */
 struct hsm_counts {
 	uint64_t waiting, started, succeeded, failed, canceled, delivered;
+	uint64_t queue_peak; /* the most that were waiting or started at once */
 };
 int hsm_user_request(uint32_t uid, const struct hsm_user_request *request, size_t size);
 int hsm_restore_for(struct inode *inode); /* somebody reads: 0 when a restore is on its way */

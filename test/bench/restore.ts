@@ -1,0 +1,291 @@
+// `npm run bench -- restore [--json FILE] [--files N] [--script-files N]`: the managed service's reference workload, a tree of
+// small files restored as a whole. Our batch restore beside the published script, on the same simulator and daemon, with the
+// bench's blob server as the container; a reader elsewhere in the file system tells what both do to everybody else.
+import { execFile, fork, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { loadavg, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs, promisify } from 'node:util';
+import type { OperationDocument } from '../../daemon/jobs/operation.js';
+import { cpuMsOf, Daemon } from '../helpers/daemon.js';
+import { repositoryRoot } from '../lustre-sim/build.js';
+import { LustreSim } from '../lustre-sim/lustre-sim.js';
+import { startAzuriteProcess, type AzuriteProcess } from './azurite-process.js';
+import { ATTRIBUTES, countWrong, PER_DIRECTORY, SAMPLES, SAS, SIZE_BYTES } from './compare-files.js';
+import { BlobServer } from './native/blob-server.js';
+import {
+  amissInRestore,
+  WANTED_FILES_PER_SECOND,
+  type RestoreRate,
+  type RestoreReport,
+} from './restore-verdict.js';
+
+const exec = promisify(execFile);
+const CLI = join(repositoryRoot(), 'dist/daemon/cli/main.js');
+const SCRIPT = join(repositoryRoot(), 'test/bench/restore-script.sh');
+const READER = fileURLToPath(new URL('./reader-child.js', import.meta.url));
+/** What its page recommends at most, and its example has. */
+const SCRIPT_BATCH = 5000;
+/** For the reader; a file is read once. */
+const ASIDE_FILES = 5000;
+const IDLE_READS = 15;
+/** `[jobs] window`, the default. */
+const WINDOW = 3000;
+const BUFFER = 1 << 26;
+
+interface Site {
+  readonly sim: LustreSim;
+  readonly server: BlobServer;
+  readonly daemon: Daemon;
+}
+
+interface Measured {
+  readonly seconds: number;
+  readonly daemonCpuMs: number;
+  readonly simulatorCpuMs: number;
+}
+
+function progress(text: string): void {
+  process.stderr.write(`${text}\n`);
+}
+
+function rounded(value: number, digits = 1): number {
+  return Number(value.toFixed(digits));
+}
+
+function median(values: readonly number[]): number {
+  const sorted = [...values].sort((one, other) => one - other);
+  return sorted[Math.floor(sorted.length / 2)] ?? NaN;
+}
+
+function load(): number {
+  return rounded(loadavg()[0] ?? NaN);
+}
+
+/** Reads files of `aside`, in a process of its own. */
+class Reader {
+  readonly #mount: string;
+  #next = 0;
+
+  constructor(mount: string) {
+    this.#mount = mount;
+  }
+
+  /** Milliseconds of each read, until `until` resolves or so many have been read. */
+  async read(until: Promise<unknown>, most = Infinity): Promise<number[]> {
+    const child = fork(READER, [this.#mount, String(this.#next)]);
+    const exited = once(child, 'exit');
+    const took: number[] = [];
+    await Promise.race([until, exited, this.#collect(child, took, most)]);
+    if (child.connected) child.disconnect();
+    const [code] = (await exited) as [number | null];
+    if (code !== 0) throw new Error(`the reader has ended with ${code}`);
+    // The last one is not told any more.
+    this.#next += took.length + 1;
+    return took;
+  }
+
+  #collect(child: ChildProcess, took: number[], most: number): Promise<void> {
+    return new Promise((resolve) => {
+      child.on('message', (tookMs) => {
+        took.push(Number(tookMs));
+        if (took.length >= most) resolve();
+      });
+    });
+  }
+}
+
+async function measured({ daemon, sim }: Site, work: () => Promise<unknown>): Promise<Measured> {
+  const [begunMs, daemonCpuMs, simulatorCpuMs] = [performance.now(), daemon.cpuMs(), cpuMsOf(sim.pid)];
+  await work();
+  return {
+    seconds: (performance.now() - begunMs) / 1000,
+    daemonCpuMs: daemon.cpuMs() - daemonCpuMs,
+    simulatorCpuMs: cpuMsOf(sim.pid) - simulatorCpuMs,
+  };
+}
+
+function rateOf(files: number, runs: readonly Measured[]): RestoreRate {
+  const sum = (of: (run: Measured) => number): number => runs.reduce((total, run) => total + of(run), 0);
+  return {
+    filesPerSecond: rounded(files / sum(({ seconds }) => seconds)),
+    daemonCpuMsPerFile: rounded(sum(({ daemonCpuMs }) => daemonCpuMs) / files, 4),
+    simulatorCpuMsPerFile: rounded(sum(({ simulatorCpuMs }) => simulatorCpuMs) / files, 4),
+  };
+}
+
+async function cli({ daemon }: Site, ...args: string[]): Promise<unknown> {
+  const line = [CLI, '--run-dir', join(daemon.dir, 'run'), ...args, '--wait', '--json'];
+  return JSON.parse((await exec(process.execPath, line, { maxBuffer: BUFFER })).stdout);
+}
+
+async function runScript(site: Site, series: string): Promise<void> {
+  const { sim } = site;
+  await exec('sh', [SCRIPT, sim.build.lfs, join(sim.mount, series), String(SCRIPT_BATCH)], {
+    maxBuffer: BUFFER,
+  });
+}
+
+/** Files of which nothing but the name is there. */
+async function countReleased(mount: string, series: string): Promise<number> {
+  const { stdout } = await exec('find', [join(mount, series), '-type', 'f', '-printf', '%b\n'], {
+    maxBuffer: BUFFER,
+  });
+  return stdout.split('\n').filter((blocks) => blocks !== '' && Number(blocks) <= 1).length;
+}
+
+interface Amounts {
+  readonly files: number;
+  readonly scriptFiles: number;
+  readonly loopPeriodS: number;
+}
+
+/** The script's part is restored half before ours and half after it, so that both see the same weather. */
+async function compare(site: Site, { files, scriptFiles, loopPeriodS }: Amounts): Promise<RestoreReport> {
+  const { sim, server } = site;
+  const reader = new Reader(sim.mount);
+  const never = new Promise<void>(() => undefined);
+  const idle = await reader.read(never, IDLE_READS);
+  progress(`a reader in the quiet: ${rounded(median(idle))} ms`);
+  const before = await measured(site, () => runScript(site, 'script1'));
+  progress(`the script, first half: ${rounded(before.seconds)} s`);
+
+  await sim.drained();
+  await sim.setParam('sim.queue_peak', 'clear');
+  const loadBefore = load();
+  let document: OperationDocument | undefined;
+  let during: number[] = [];
+  const ours = await measured(site, async () => {
+    const batch = cli(site, 'restore', join(sim.mount, 'tree'));
+    const reading = reader.read(batch);
+    document = (await batch) as OperationDocument;
+    during = await reading;
+  });
+  const loadAfter = load();
+  // The command's own end, not that of the reader's last file.
+  const seconds = document
+    ? (Date.parse(document.endedTime ?? '') - Date.parse(document.startedTime)) / 1000
+    : NaN;
+  const maxQueue = (await sim.counters())['queue_peak'] ?? NaN;
+  const { done = 0 } = document?.counts ?? {};
+  progress(`batch restore: ${done} of ${files} in ${rounded(seconds)} s: ${document?.message}`);
+  progress(`its own numbers: ${JSON.stringify(document?.counts)}`);
+
+  await sim.drained();
+  const after = await measured(site, () => runScript(site, 'script2'));
+  progress(`the script, second half: ${rounded(after.seconds)} s`);
+  idle.push(...(await reader.read(never, IDLE_READS)));
+  await sim.drained();
+  let wrong = files - done;
+  for (const series of ['tree', 'script1', 'script2']) wrong += await countReleased(sim.mount, series);
+  wrong += await countWrong(sim.mount, server.url, 'tree', files);
+  const script = rateOf(scriptFiles, [before, after]);
+  const rate = rateOf(files, [{ ...ours, seconds }]);
+  return {
+    files,
+    ours: rate,
+    script: { ...script, files: scriptFiles },
+    ratio: rounded(rate.filesPerSecond / script.filesPerSecond, 2),
+    window: WINDOW,
+    maxQueue,
+    onAccessLatencyMs: { idle: rounded(median(idle)), during: rounded(median(during)) },
+    loopPeriodS,
+    wrong,
+    load: { before: loadBefore, after: loadAfter },
+  };
+}
+
+async function restoreOf(amounts: Amounts, azurite: AzuriteProcess): Promise<RestoreReport> {
+  const { files, scriptFiles, loopPeriodS } = amounts;
+  const scratch = mkdtempSync(join(tmpdir(), 'lhsm-bench-restore-'));
+  const sasFile = join(scratch, 'sas');
+  writeFileSync(sasFile, SAS, { mode: 0o600 });
+  const half = Math.floor(scriptFiles / 2);
+  const counts = { aside: ASIDE_FILES, script1: half, script2: scriptFiles - half, tree: files };
+  const server = await BlobServer.start({
+    series: Object.entries(counts).map(([name, count]) => ({
+      name,
+      count,
+      sizeBytes: SIZE_BYTES,
+      perDirectory: PER_DIRECTORY,
+    })),
+    metadata: ATTRIBUTES,
+  });
+  const sim = await LustreSim.start({ loopPeriodS, tunables: { 'hsm.max_requests': String(WINDOW) } });
+  const credential = (type: string, file: string): string =>
+    `{ type = "${type}", file = ${JSON.stringify(file)} }`;
+  const daemon = await Daemon.start({
+    mount: sim.mount,
+    library: sim.library,
+    archives: [
+      { id: 1, container: server.url, credential: credential('sas', sasFile) },
+      {
+        id: 2,
+        container: `${azurite.url}/archive`,
+        credential: credential('connection-string', azurite.connectionStringFile),
+      },
+    ],
+    more: `[http]\nlisten = "off"\n[jobs]\nwindow = ${WINDOW}\nlogging_container = ${JSON.stringify(`${azurite.url}/logs`)}\n`,
+    ...(process.env['BENCH_DAEMON_NODE_OPTIONS'] === undefined
+      ? {}
+      : { env: { NODE_OPTIONS: process.env['BENCH_DAEMON_NODE_OPTIONS'] } }),
+  });
+  const site = { sim, server, daemon };
+  try {
+    await cli(site, 'import', 'start', '--archive-id', '1');
+    progress(`${files + scriptFiles + ASIDE_FILES} files are imported`);
+    return await compare(site, amounts);
+  } catch (error) {
+    progress(daemon.output().slice(-20_000));
+    throw error;
+  } finally {
+    await daemon.stop();
+    await sim.stop();
+    await server.stop();
+    rmSync(scratch, { recursive: true });
+  }
+}
+
+export async function run(argv: string[]): Promise<boolean> {
+  const { values } = parseArgs({
+    args: argv,
+    options: {
+      json: { type: 'string' },
+      files: { type: 'string', default: '78100' },
+      'script-files': { type: 'string' },
+      // Seconds. What docs/operations.md recommends for the MDS; the tests of the simulator have less.
+      'loop-period': { type: 'string', default: '1' },
+    },
+  });
+  const files = Number(values.files);
+  const scriptFiles = Number(values['script-files'] ?? Math.ceil(files / 10));
+  const loopPeriodS = Number(values['loop-period']);
+  const azurite = await startAzuriteProcess();
+  try {
+    const report = await restoreOf({ files, scriptFiles, loopPeriodS }, azurite);
+    const { ours, script, onAccessLatencyMs } = report;
+    const failings = amissInRestore(report);
+    const rate = ({ filesPerSecond, daemonCpuMsPerFile, simulatorCpuMsPerFile }: RestoreRate): string =>
+      `${filesPerSecond} files/s; CPU a file: daemon ${daemonCpuMsPerFile} ms, simulator ${simulatorCpuMsPerFile} ms`;
+    process.stdout.write(
+      [
+        `files               ${files} of ${SIZE_BYTES} bytes in ${Math.ceil(files / PER_DIRECTORY)} directories; loop_period ${loopPeriodS} s, max_requests ${WINDOW}`,
+        `batch restore       ${rate(ours)} (wanted ${WANTED_FILES_PER_SECOND} files/s)`,
+        `the script          ${rate(script)}; ${scriptFiles} files, batches of ${SCRIPT_BATCH}`,
+        `ratio               ${report.ratio} (wanted 5)`,
+        `at the coordinator  ${report.maxQueue} requests at most (the window is ${report.window})`,
+        `a reader waits      ${onAccessLatencyMs.idle} ms in the quiet, ${onAccessLatencyMs.during} ms during the batch (medians; wanted within twice)`,
+        `read and compared   ${SAMPLES} random files; not restored, wrong content or attributes: ${report.wrong}`,
+        `load average        ${report.load.before} before, ${report.load.after} at the end of the batch`,
+        ...failings.map((words) => `FAILED: ${words}`),
+        '',
+      ].join('\n'),
+    );
+    if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify(report, null, 2)}\n`);
+    return failings.length === 0;
+  } finally {
+    await azurite.stop();
+  }
+}
