@@ -53,6 +53,7 @@ export const layouts = {
       stx_uid: 20,
       stx_gid: 24,
       stx_mode: 28,
+      stx_ino: 32,
       stx_size: 40,
       stx_blocks: 48,
       stx_atime: 64,

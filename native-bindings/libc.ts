@@ -29,6 +29,7 @@ const signatures = {
   free: { result: 'void', args: ['ptr'] },
   socket: { result: 'i32', args: ['i32', 'i32', 'i32'] },
   sendto: { result: 'i64', args: ['i32', 'ptr', 'u64', 'i32', 'ptr', 'u32'] },
+  open: { result: 'i32', args: ['ptr', 'i32'] },
   close: { result: 'i32', args: ['i32'] },
 } as const;
 
@@ -230,6 +231,11 @@ export class Libc {
   ): SequencedCall {
     const args = [path, frame.cstring(name), frame.copy(value), BigInt(value.length), 0];
     return sequence.add(this.#fn.lsetxattr, args, { after });
+  }
+
+  /** Adds open, close-on-exec and of what exists, to a sequence. */
+  addOpen(sequence: CallSequence, path: Memory, flags: number): SequencedCall {
+    return sequence.add(this.#fn.open, [path, flags | linux.O_CLOEXEC]);
   }
 
   /** Adds close to a sequence. */

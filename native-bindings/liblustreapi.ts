@@ -15,6 +15,7 @@ import type {
   DataState,
   Fid,
   FileLook,
+  PathLook,
   FileTimes,
   HsmRequest,
   HsmState,
@@ -296,6 +297,28 @@ class Liblustreapi implements Lustre {
         return look(subject);
       }),
     );
+  }
+
+  lookAtPath(path: string | Buffer, flags: number, ino: bigint): Promise<PathLook | undefined> {
+    const { llapi_hsm_state_get_fd: getState, llapi_fd2fid: getFid } = this.#fn;
+    const subject = subjectOf(path);
+    return callPool().run(async (frame) => {
+      const sequence = new CallSequence(frame);
+      const open = libc().addOpen(sequence, frame.cstring(path), flags);
+      const state = frame.alloc(layouts.hsm_user_state.size);
+      const fid = frame.alloc(layouts.lu_fid.size);
+      const attributes = libc().addStat(frame, sequence, open.asArgument, open);
+      const stateCall = sequence.add(getState, [open.asArgument, state], { after: open });
+      const fidCall = sequence.add(getFid, [open.asArgument, fid], { after: open });
+      libc().addClose(sequence, open.asArgument, open);
+      await sequence.run();
+      if (open.value < 0) throw callError('open', subject, open.errno);
+      // Of a FIFO that has taken the name, say, there is no state.
+      if (attributes(subject).ino !== ino) return undefined;
+      check(getState.name, subject, stateCall.value);
+      check(getFid.name, subject, fidCall.value);
+      return { state: readHsmState(state.bytes), fid: readFid(fid.bytes) };
+    });
   }
 
   changeXattrs(fd: number, changes: readonly XattrChange[]): Promise<XattrChanges> {

@@ -138,6 +138,7 @@ export interface HsmRequest {
 
 /** Attributes of a file, under the names of Node's BigIntStats. Times are nanoseconds since 1970. */
 export interface FileAttributes {
+  readonly ino: bigint;
   readonly mode: bigint;
   readonly nlink: bigint;
   readonly uid: bigint;
@@ -153,6 +154,12 @@ export interface FileAttributes {
 export interface FileLook {
   readonly attributes: FileAttributes;
   readonly xattrs: readonly (Buffer | undefined)[];
+}
+
+/** What a name leads to. */
+export interface PathLook {
+  readonly state: HsmState;
+  readonly fid: Fid;
 }
 
 /** What tells whether a file's content is there and has changed. */
@@ -237,6 +244,11 @@ export interface Lustre {
   look(fd: number, xattrs: readonly string[]): Promise<FileLook>;
   /** The same of a FID; `flags` as for openByFid. */
   lookByFid(mount: string, fid: Fid, flags: number, xattrs: readonly string[]): Promise<FileLook>;
+  /**
+   * Opens a path, takes state and FID, and closes it, in one go; undefined when it is not that inode. `flags`: those of
+   * open(2). Rejects with LhsmError, op `open` where that fails.
+   */
+  lookAtPath(path: string | Buffer, flags: number, ino: bigint): Promise<PathLook | undefined>;
   /** Changes extended attributes and looks at the attributes before and after, in one go. */
   changeXattrs(fd: number, changes: readonly XattrChange[]): Promise<XattrChanges>;
   /** undefined when the attribute is not there. */

@@ -310,6 +310,7 @@ export function readStatx(buffer: Buffer): FileAttributes {
   const time = (at: number): bigint =>
     buffer.readBigInt64LE(at) * NS_PER_SECOND + BigInt(buffer.readUInt32LE(at + 8));
   return {
+    ino: buffer.readBigUInt64LE(field.stx_ino),
     mode: BigInt(buffer.readUInt16LE(field.stx_mode)),
     nlink: BigInt(buffer.readUInt32LE(field.stx_nlink)),
     uid: BigInt(buffer.readUInt32LE(field.stx_uid)),

@@ -27,10 +27,7 @@ export interface BatchRestoreOptions extends SourceOptions {
 }
 
 export interface BatchRestoreTools {
-  readonly lustre: Pick<
-    Lustre,
-    'request' | 'hsmState' | 'currentAction' | 'hsmStateFd' | 'fdToFid' | 'fidToPath'
-  >;
+  readonly lustre: Pick<Lustre, 'request' | 'hsmState' | 'currentAction' | 'lookAtPath' | 'fidToPath'>;
   readonly events?: Pick<AgentEmitter, 'on'>;
 }
 

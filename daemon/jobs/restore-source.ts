@@ -8,7 +8,7 @@ import { findingOf, type Finding } from './finding.js';
 import { NewestFirst, type SpooledFile } from './newest-first.js';
 import { walkList } from './path-list.js';
 import { walkTree, type WalkBatch } from './tree-walk.js';
-import { isGone, withWalkedFile, type WalkedEntry } from './walked-file.js';
+import { isGone, lookAtWalkedFile, type WalkedEntry } from './walked-file.js';
 
 /** A released file. */
 export interface ReleasedFile extends AskedFile, SpooledFile {}
@@ -39,7 +39,7 @@ export interface SourceHooks {
 const LOOKS_AT_ONCE = 8;
 const BATCH_FILES = 64;
 
-export type StateTools = Pick<Lustre, 'hsmStateFd' | 'fdToFid'>;
+export type StateTools = Pick<Lustre, 'lookAtPath'>;
 
 /**
  * Rejects with what `walkTree` and `walkList` reject with, and with the error of the state directory where that cannot hold the
@@ -112,18 +112,16 @@ async function lookAt(
     return undefined;
   }
   try {
-    return await withWalkedFile(mount, entry, async (fd) => {
-      const state = await lustre.hsmStateFd(fd);
-      if ((state.states & HsmStateFlag.RELEASED) === 0) {
-        hooks.onSkipped();
-        return undefined;
-      }
-      const file = released(entry, await lustre.fdToFid(fd));
-      const refusal = refusalOf('restore', file, state);
-      if (!refusal) return file;
-      hooks.onFinding(findingOf(entry.path, refusal));
+    const { state, fid } = await lookAtWalkedFile(mount, entry, lustre);
+    if ((state.states & HsmStateFlag.RELEASED) === 0) {
+      hooks.onSkipped();
       return undefined;
-    });
+    }
+    const file = released(entry, fid);
+    const refusal = refusalOf('restore', file, state);
+    if (!refusal) return file;
+    hooks.onFinding(findingOf(entry.path, refusal));
+    return undefined;
   } catch (error) {
     if (!(error instanceof LhsmError)) throw error;
     if (isGone(error)) hooks.onSkipped();

@@ -4,12 +4,14 @@ import { close as closeCallback, constants, open as openCallback, realpath, type
 import { isAbsolute } from 'node:path';
 import { promisify } from 'node:util';
 import { LhsmError, errnoNumber, hasCode, systemErrorName } from '../../native-bindings/errors.js';
+import type { Lustre, PathLook } from '../../native-bindings/lustre.js';
 import { showPath } from '../blobs/names.js';
 import { statDescriptor, statPath } from '../movers/descriptors.js';
 
 const openPath = promisify(openCallback);
 const closeFd = promisify(closeCallback);
 const { O_DIRECTORY, O_NOATIME, O_NOFOLLOW, O_NONBLOCK, O_RDONLY } = constants;
+const TO_LOOK = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOATIME;
 
 export type WalkedKind = 'file' | 'directory' | 'symlink' | 'special';
 
@@ -84,10 +86,9 @@ export async function withWalkedFile<T>(
 ): Promise<T> {
   let fd: number;
   try {
-    fd = await openPath(below(mount, path), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOATIME);
+    fd = await openPath(below(mount, path), TO_LOOK);
   } catch (error) {
-    // ELOOP: a link has taken the name.
-    if (hasCode(error, 'ELOOP') || hasCode(error, 'ENOTDIR')) throw gone(path, error);
+    if (isReplaced(error)) throw gone(path, error);
     throw walkError('open', path, error);
   }
   try {
@@ -98,6 +99,29 @@ export async function withWalkedFile<T>(
   } finally {
     await closeQuietly(fd);
   }
+}
+
+/** State and FID of the very file that the walk has seen, in one trip to a thread; otherwise as `withWalkedFile`. */
+export async function lookAtWalkedFile(
+  mount: string,
+  { path, stat }: WalkedEntry,
+  lustre: Pick<Lustre, 'lookAtPath'>,
+): Promise<PathLook> {
+  let look: PathLook | undefined;
+  try {
+    // Lustre makes inode numbers of FIDs: with the same one it is our file that is asked for, wherever the path leads.
+    look = await lustre.lookAtPath(below(mount, path), TO_LOOK, stat.ino);
+  } catch (error) {
+    if (isReplaced(error)) throw gone(path, error);
+    throw error;
+  }
+  if (!look) throw gone(path);
+  return look;
+}
+
+/** ELOOP: a link has taken the name. */
+function isReplaced(error: unknown): boolean {
+  return hasCode(error, 'ELOOP') || hasCode(error, 'ENOTDIR');
 }
 
 function gone(path: Buffer, cause?: unknown): LhsmError {

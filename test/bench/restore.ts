@@ -228,9 +228,6 @@ async function restoreOf(amounts: Amounts, azurite: AzuriteProcess): Promise<Res
       },
     ],
     more: `[http]\nlisten = "off"\n[jobs]\nwindow = ${WINDOW}\nlogging_container = ${JSON.stringify(`${azurite.url}/logs`)}\n`,
-    ...(process.env['BENCH_DAEMON_NODE_OPTIONS'] === undefined
-      ? {}
-      : { env: { NODE_OPTIONS: process.env['BENCH_DAEMON_NODE_OPTIONS'] } }),
   });
   const site = { sim, server, daemon };
   try {

@@ -1,6 +1,6 @@
 // Every call by path, descriptor and FID over a stand-in library: arguments reach C whole, results come back whole,
 // errors name function, subject and errno.
-import { closeSync, readFileSync, statSync } from 'node:fs';
+import { closeSync, constants, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { UserAction } from '../../native-bindings/constants.js';
@@ -135,6 +135,20 @@ t.test('FIDs, paths, descriptors, data versions', async (t) => {
   t.equal(fake.called, 'mount=/mnt fid=fedcba9876543210:ffffffff:7');
   t.equal(attributes.mode, statSync('/dev/null', { bigint: true }).mode);
   t.same(xattrs, [undefined]);
+  t.equal(openDescriptors(), before, 'closed again');
+  const { ino } = statSync('/dev/null', { bigint: true });
+  const look = await lustre.lookAtPath('/dev/null', constants.O_RDONLY, ino);
+  t.match(look, { fid: { seq: 4n, oid: 5, ver: 6 }, state: { states: 0x8000000d, archiveId: 4 } });
+  t.equal(openDescriptors(), before, 'closed again');
+  await t.rejects(lustre.lookAtPath('/nowhere', constants.O_RDONLY, ino), { code: 'ENOENT', op: 'open' });
+  const linkFlags = constants.O_RDONLY | constants.O_NOFOLLOW;
+  await t.rejects(lustre.lookAtPath('/proc/self/exe', linkFlags, ino), { code: 'ELOOP' });
+  t.equal(await lustre.lookAtPath('/dev/null', constants.O_RDONLY, ino + 1n), undefined, 'another inode');
+  fake.fail('llapi_hsm_state_get', 25);
+  await t.rejects(lustre.lookAtPath('/dev/null', constants.O_RDONLY, ino), {
+    code: 'ENOTTY',
+    message: 'llapi_hsm_state_get_fd of /dev/null failed: ENOTTY',
+  });
   t.equal(openDescriptors(), before, 'closed again');
   fake.fail('llapi_open_by_fid', 2);
   await t.rejects(lustre.lookByFid('/mnt', fid, 0, []), { code: 'ENOENT', op: 'llapi_open_by_fid' });

@@ -82,6 +82,7 @@ static void structs(void)
 	FIELD(statx, stx_uid);
 	FIELD(statx, stx_gid);
 	FIELD(statx, stx_mode);
+	FIELD(statx, stx_ino);
 	FIELD(statx, stx_size);
 	FIELD(statx, stx_blocks);
 	FIELD(statx, stx_atime);
