@@ -193,7 +193,7 @@ t.test('a path of no use is refused before there is a job', async (t) => {
   t.match(gone.stderr, 'ENOENT');
   symlinkSync('/etc', site.path('out'));
   const outside = await site.cli('export', 'start', '--wait', '/out/ssh');
-  t.equal(outside.code, 1);
+  t.equal(outside.code, 2, 'a mistake of the command line');
   t.match(outside.stderr, 'is not in the file system');
 });
 
