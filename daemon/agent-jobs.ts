@@ -46,7 +46,7 @@ export class AgentJobs implements JobsControl {
     this.#runner = new JobRunner({
       mount,
       local: new LocalState(jobsFolder(stateDir, mount)),
-      place: (signal) => this.#reach(signal),
+      place: (signal) => this.place(signal),
       works: {
         import: importWork({
           mount,
@@ -127,7 +127,7 @@ export class AgentJobs implements JobsControl {
   }
 
   /** The logging container, looked at until it has answered once. Throws LOGGING_CONTAINER_UNSET, _MISSING, _IS_DATA, _ACCOUNT. */
-  async #reach(signal: AbortSignal): Promise<JobPlace> {
+  async place(signal: AbortSignal): Promise<JobPlace> {
     const { config, containerOptions, lustre } = this.#options;
     const { archives, jobs, mount } = config();
     if (jobs.loggingContainer === undefined) throw loggingContainerUnset();

@@ -11,9 +11,14 @@ import type { HostOs } from '../native-bindings/host.js';
 import { loadLustre } from '../native-bindings/liblustreapi.js';
 import { AgentJobs } from './agent-jobs.js';
 import type { StatusMemory } from './agent-status.js';
-import { createArchiveContainer, type ContainerOptions } from './blobs/azure-container.js';
+import {
+  createArchiveContainer,
+  type AzureContainer,
+  type ContainerOptions,
+} from './blobs/azure-container.js';
 import type { Config } from './config/config.js';
 import { escapeMount } from './config/mount-name.js';
+import type { RecentTroubles } from './doctor/recent-troubles.js';
 import type { AgentEmitter } from './events.js';
 import type { ActionTools } from './hsm/action.js';
 import { BytesGate } from './hsm/bytes-gate.js';
@@ -21,6 +26,7 @@ import { Heart } from './hsm/heart.js';
 import { Journal, type JournalEntry } from './hsm/journal.js';
 import { Receiver } from './hsm/receiver.js';
 import { Scheduler } from './hsm/scheduler.js';
+import type { CopyTools } from './jobs/copy-check.js';
 import { operationsFolder } from './jobs/operation-log.js';
 import { operationWork } from './jobs/operation-work.js';
 import { Operations } from './jobs/operations.js';
@@ -51,6 +57,7 @@ export interface PartsContext {
   readonly events: AgentEmitter;
   readonly log: Logger;
   readonly memory: StatusMemory;
+  readonly troubles: RecentTroubles;
   readonly stopping: AbortSignal;
   /** Aborts when the ends of actions are waited for no longer. */
   readonly giveUp: AbortSignal;
@@ -74,6 +81,11 @@ export interface Parts {
   readonly heart: Heart;
   readonly jobs: AgentJobs;
   readonly operations: Operations;
+  readonly containers: readonly AzureContainer[];
+  readonly journalPath: string;
+  /** For whoever looks at files and their copies. */
+  readonly copyTools: CopyTools;
+  readonly events: AgentEmitter;
 }
 
 /**
@@ -81,7 +93,7 @@ export interface Parts {
  * whatever is wrong with a secret. Asks nothing of the network or the MDT.
  */
 export async function buildParts(context: PartsContext): Promise<Parts> {
-  const { config, events, log, memory, stopping, giveUp, teardown, onOver } = context;
+  const { config, events, log, memory, troubles, stopping, giveUp, teardown, onOver } = context;
   const { mount, library, stateDir, archives, scheduler: limits, transfer: transferConfig } = config();
   const host = loadHost();
   const systemd = new Systemd(host);
@@ -121,6 +133,7 @@ export async function buildParts(context: PartsContext): Promise<Parts> {
     },
     onThrottle: (account, direction, requests) => {
       log.warn({ account, direction, requests }, 'the account asks for patience: fewer requests at once');
+      troubles.limited(account, direction, requests);
     },
   });
   log.info({ workers: transferConfig.workers, crc64: crc64Implementation() }, 'transfer engine');
@@ -199,15 +212,14 @@ export async function buildParts(context: PartsContext): Promise<Parts> {
   });
   teardown.push(() => jobs.close());
   const folder = operationsFolder(stateDir, mount);
+  const copyTools: CopyTools = { mount, lustre: bulkLustre, container: tools.container };
   const operations = new Operations({
     mount,
     folder,
     log,
     work: operationWork({
-      mount,
-      lustre: bulkLustre,
+      ...copyTools,
       coordinator: lustre,
-      container: tools.container,
       transfer,
       events,
       sharedWindow: new SharedWindow(),
@@ -229,6 +241,10 @@ export async function buildParts(context: PartsContext): Promise<Parts> {
     heart,
     jobs,
     operations,
+    containers,
+    journalPath,
+    copyTools,
+    events,
   };
 }
 

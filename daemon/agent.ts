@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { LhsmError } from '../native-bindings/errors.js';
 import { decodeActionItem } from '../native-bindings/structs.js';
+import { AgentDoctor } from './agent-doctor.js';
 import { loggingContainerUnset } from './agent-jobs.js';
 import { partsStatus, StatusMemory } from './agent-status.js';
 import { archiveIds, buildParts, type Parts, type Teardown } from './agent-parts.js';
@@ -16,6 +17,8 @@ import type { AgentControl, AgentStatus, ReloadResult, ReregisterResult } from '
 import { startHttp } from './control/http.js';
 import type { JobsControl } from './control/jobs-control.js';
 import type { OperationsControl } from './control/operations-control.js';
+import { RecentTroubles } from './doctor/recent-troubles.js';
+import type { EventLoopMonitor } from './event-loop.js';
 import { AgentEmitter } from './events.js';
 import { STOP_REASONS } from './hsm/action.js';
 import type { Receiver } from './hsm/receiver.js';
@@ -39,9 +42,12 @@ export interface AgentOptions {
 
 export class Agent implements AgentControl {
   readonly events: AgentEmitter;
+  readonly doctor: AgentDoctor;
   readonly #log: Logger;
   readonly #loadConfig: () => Promise<Config>;
   readonly #memory: StatusMemory;
+  readonly #troubles: RecentTroubles;
+  #eventLoop: EventLoopMonitor | undefined;
   readonly #startedAtMs = performance.now();
   readonly #stopping = new AbortController();
   readonly #giveUp = new AbortController();
@@ -64,6 +70,14 @@ export class Agent implements AgentControl {
       this.#log.error({ err: error }, 'a listener of the agent failed');
     });
     this.#memory = new StatusMemory(this.events);
+    this.#troubles = new RecentTroubles(this.events);
+    this.doctor = new AgentDoctor({
+      config: () => this.#config,
+      parts: () => this.#parts,
+      state: () => this.#state,
+      eventLoop: () => this.#eventLoop,
+      troubles: this.#troubles,
+    });
     this.#over = new Promise((resolve) => {
       this.#declareOver = resolve;
     });
@@ -93,6 +107,7 @@ export class Agent implements AgentControl {
         events: this.events,
         log: this.#log,
         memory: this.#memory,
+        troubles: this.#troubles,
         stopping: signal,
         giveUp: this.#giveUp.signal,
         teardown: this.#teardown,
@@ -206,6 +221,7 @@ export class Agent implements AgentControl {
   async #open(): Promise<void> {
     const { http, runDir, mount } = this.#config;
     const metrics = createMetrics({ events: this.events, version: VERSION, source: () => this.status() });
+    this.#eventLoop = metrics.eventLoop();
     this.#teardown.push(() => {
       metrics.close();
     });

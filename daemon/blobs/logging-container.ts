@@ -30,6 +30,8 @@ export interface WriteOptions {
 export interface LookedAt extends BlobHeaders {
   /** How many appends made it; only of append blobs. */
   readonly appends: number | undefined;
+  /** Somebody has a lease of it that runs. */
+  readonly isLeased: boolean;
 }
 
 export interface ListedName {
@@ -88,6 +90,7 @@ export class LoggingContainer {
         return {
           ...blobHeaders(answer, answer.contentLength ?? 0),
           appends: answer.blobCommittedBlockCount,
+          isLeased: answer.leaseState === 'leased',
         };
       }),
     );

@@ -5,6 +5,7 @@ import { plainError } from '../log-values.js';
 import { redact } from '../redact.js';
 import { VERSION } from '../version.js';
 import { addConfig } from './commands/config.js';
+import { addDoctor } from './commands/doctor.js';
 import { addExport } from './commands/export.js';
 import { addImport } from './commands/import.js';
 import { addJobs } from './commands/jobs.js';
@@ -33,6 +34,7 @@ export function buildProgram(io: Io): Command {
     .exitOverride();
   addDaemonOptions(program);
   addStatus(program, io);
+  addDoctor(program, io);
   addReregister(program, io);
   addReload(program, io);
   addImport(program, io);

@@ -37,6 +37,14 @@ function levelOf(body: unknown): string {
   );
 }
 
+function directoryOf(body: unknown): string | undefined {
+  if (body === undefined) return undefined;
+  const directory =
+    typeof body === 'object' && body !== null && 'directory' in body ? body.directory : undefined;
+  if (typeof directory === 'string' && directory !== '' && !directory.includes('\0')) return directory;
+  throw new BadRequest('the body must be {"directory": "…"}, or none for the root of the mount');
+}
+
 function routes({ control, metrics }: AdminOptions): Routes {
   return {
     'GET /v1/status': () => json(200, control.status()),
@@ -53,6 +61,9 @@ function routes({ control, metrics }: AdminOptions): Routes {
       control.setLogLevel(levelOf(body));
       return json(200, { level: control.logLevel() });
     },
+    'GET /v1/doctor': async (_asked, signal) => json(200, await control.doctor.examine(signal)),
+    'POST /v1/doctor/probe': async ({ body }, signal) =>
+      json(200, await control.doctor.probe(directoryOf(body), signal)),
     ...jobRoutes(control),
     ...operationRoutes(control),
   };

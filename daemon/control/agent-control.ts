@@ -1,5 +1,6 @@
 // What the admin API, /readyz and the command line ask of the running agent. agent.ts implements it;
 // control/ calls it. Plain data, JSON-safe: 64-bit values are strings, so that clients lose no digit.
+import type { DoctorReport } from '../doctor/doctor-report.js';
 import type { ActionKind, Lane } from '../events.js';
 import type { JobsControl } from './jobs-control.js';
 import type { OperationsControl } from './operations-control.js';
@@ -123,6 +124,12 @@ export interface AgentControl {
   readonly jobs: JobsControl;
   /** Throws LhsmError code NOT_SERVING before there can be any. */
   readonly operations: OperationsControl;
+  readonly doctor: {
+    /** What keeps work from being done, as far as the daemon sees it; within seconds. */
+    examine(signal: AbortSignal): Promise<DoctorReport>;
+    /** Archives a small file under each archive id, in a directory (else the mount's root), and removes it again. */
+    probe(directory: string | undefined, signal: AbortSignal): Promise<DoctorReport>;
+  };
   logLevel(): string;
   /** Until the next reload or restart. `level` has been checked. */
   setLogLevel(level: string): void;

@@ -252,6 +252,8 @@ Scripts may ask the daemon themselves, as JSON over HTTP:
 | \`GET /v1/jobs/<name>\` | the job's document |
 | \`POST /v1/jobs/<name>/cancel\` | the job's document |
 | \`GET /v1/jobs/<name>/log?format=jsonl\` | its log, as JSON lines or as \`csv\`; one that cannot be read to its end is cut off |
+| \`GET /v1/doctor\` | \`{"findings": [{"severity": "error", "code": "…", "what": "…", "hint": "…"}]}\`: what the daemon sees; the command adds what lctl tells |
+| \`POST /v1/doctor/probe\` with \`{"directory": "…"}\` or without a body | the same, of a small file that was archived there |
 | \`POST /v1/operations\` with \`{"kind": "restore", "paths": ["/mnt/lustre/dir"]}\` | the operation's document |
 | \`GET /v1/operations\` | \`{"folder": "…", "operations": [{"id": "restore-1"}]}\`, the newest first |
 | \`GET /v1/operations/<id>\` | the operation's document |

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { Test } from 'tap';
 import type { AgentControl, AgentStatus, KindTotals } from '../../../daemon/control/agent-control.js';
+import type { DoctorReport } from '../../../daemon/doctor/doctor-report.js';
 import { AgentEmitter } from '../../../daemon/events.js';
 import { createMetrics } from '../../../daemon/metrics.js';
 import { FakeJobs } from './fake-jobs.js';
@@ -72,6 +73,23 @@ export const STATUS: AgentStatus = {
 export class FakeControl implements AgentControl {
   readonly jobs = new FakeJobs();
   readonly operations = new FakeOperations();
+  readonly doctor = {
+    report: {
+      mount: '/mnt/lustre',
+      fsname: 'lustre',
+      archiveIds: [1],
+      checks: ['all'],
+      findings: [],
+    } as DoctorReport,
+    probed: [] as (string | undefined)[],
+    examine(): Promise<DoctorReport> {
+      return Promise.resolve(this.report);
+    },
+    probe(directory: string | undefined): Promise<DoctorReport> {
+      this.probed.push(directory);
+      return Promise.resolve(this.report);
+    },
+  };
   current: AgentStatus = STATUS;
   level = 'info';
   /** What reregister and reload reject with. */

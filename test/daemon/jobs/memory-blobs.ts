@@ -61,6 +61,7 @@ export class MemoryBlobs {
             accessTier: undefined,
             metadata: {},
             lastModified: undefined,
+            isLeased: false,
           };
           return { ...headers, sizeBytes: found.body.length, etag: etag(found), appends: found.appends };
         }),
