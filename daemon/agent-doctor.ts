@@ -100,7 +100,7 @@ export class AgentDoctor {
       }),
       { name: 'disk of state_dir', run: () => diskFindings(dirname(now?.journalPath ?? `${stateDir}/x`)) },
       soon('queues', () => (now ? queueFindings(now) : [])),
-      soon('operations', () => (now ? operationFindings(now) : [])),
+      soon('operations and job', () => (now ? operationFindings(now) : [])),
       {
         name: 'logging container and lock of jobs',
         run: (signal) =>
@@ -222,8 +222,11 @@ function queueFindings({ scheduler }: Parts): DoctorFinding[] {
   });
 }
 
-function operationFindings({ operations }: Parts): DoctorFinding[] {
-  return operations.troubles.map(({ id, code, message, hint, time }) => ({
+function operationFindings({ operations, jobs }: Parts): DoctorFinding[] {
+  const { current, notice } = jobs;
+  const time = current?.updatedTime ?? '';
+  const ofJob = current && notice ? [{ ...notice, id: current.name, time }] : [];
+  return [...operations.troubles, ...ofJob].map(({ id, code, message, hint, time }) => ({
     severity: 'error',
     code,
     what: `${id}, ${time}: ${message}`,

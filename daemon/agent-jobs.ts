@@ -11,6 +11,7 @@ import type { LoggingContainer } from './blobs/logging-container.js';
 import type { Config } from './config/config.js';
 import type { JobsControl, LogFormat } from './control/jobs-control.js';
 import type { AgentEmitter } from './events.js';
+import type { RequestNotice } from './jobs/asked-file.js';
 import { exportWork } from './jobs/export.js';
 import { FailureNotes } from './jobs/failure-notes.js';
 import { loadIdMap } from './jobs/id-map.js';
@@ -63,7 +64,7 @@ export class AgentJobs implements JobsControl {
           container,
           policy: () => config().policy,
           events,
-          place: (signal) => this.#reach(signal),
+          place: (signal) => this.place(signal),
         }),
       },
       events,
@@ -74,7 +75,7 @@ export class AgentJobs implements JobsControl {
     this.#notes = new FailureNotes({
       events,
       place: async (signal) => {
-        const { store } = await this.#reach(signal);
+        const { store } = await this.place(signal);
         return { container: store.container, fileSystem: store.fileSystem };
       },
       log,
@@ -84,6 +85,11 @@ export class AgentJobs implements JobsControl {
   /** The job that runs in this process. */
   get current(): JobDocument | undefined {
     return this.#runner.current;
+  }
+
+  /** What the coordinator lets it wait for. */
+  get notice(): RequestNotice | undefined {
+    return this.#runner.notice;
   }
 
   /** Takes up what a former process has left. */

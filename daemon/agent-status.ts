@@ -12,6 +12,7 @@ import {
 import { ACTION_KINDS, type ActionKind, type AgentEmitter } from './events.js';
 import type { Action } from './hsm/action.js';
 import type { Receiver } from './hsm/receiver.js';
+import type { LaneRates } from './lane-rates.js';
 
 const NOTHING: KindTotals = { succeeded: 0, failed: 0, canceled: 0, retry: 0, bytes: 0 };
 
@@ -53,10 +54,16 @@ export class StatusMemory {
   }
 }
 
-type PartsStatus = Pick<AgentStatus, 'fsname' | 'registered' | 'archives' | 'lanes' | 'inFlight' | 'journal'>;
+type PartsStatus = Pick<
+  AgentStatus,
+  'fsname' | 'registered' | 'archives' | 'lanes' | 'inFlight' | 'journal' | 'job' | 'operations'
+>;
+
+/** Operations that the status shows. */
+const OPERATIONS = 10;
 
 /** How the parts are; there are none yet, or none any more, without them. */
-export function partsStatus(parts: Parts | undefined, config: Config): PartsStatus {
+export function partsStatus(parts: Parts | undefined, config: Config, rates: LaneRates): PartsStatus {
   const nowMs = performance.now();
   return {
     fsname: parts?.fsname,
@@ -70,13 +77,16 @@ export function partsStatus(parts: Parts | undefined, config: Config): PartsStat
       queued,
       running,
       oldestQueuedMs: oldestReceivedAtMs === undefined ? undefined : Math.round(nowMs - oldestReceivedAtMs),
+      ...rates.rate(lane),
     })),
     inFlight: parts ? [...inFlight(parts.receiver, nowMs)] : [],
     journal: { items: parts?.journal.items ?? 0, sizeBytes: parts?.journal.sizeBytes ?? 0 },
+    job: parts?.jobs.current,
+    operations: parts?.operations.list.slice(0, OPERATIONS) ?? [],
   };
 }
 
-function* inFlight(receiver: Receiver, nowMs: number): Iterable<InFlightStatus> {
+export function* inFlight(receiver: Receiver, nowMs: number): Iterable<InFlightStatus> {
   for (const action of receiver.actions()) {
     if (!action.begun) continue;
     yield {

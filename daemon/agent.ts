@@ -6,7 +6,7 @@ import { LhsmError } from '../native-bindings/errors.js';
 import { decodeActionItem } from '../native-bindings/structs.js';
 import { AgentDoctor } from './agent-doctor.js';
 import { loggingContainerUnset } from './agent-jobs.js';
-import { partsStatus, StatusMemory } from './agent-status.js';
+import { inFlight, partsStatus, StatusMemory } from './agent-status.js';
 import { archiveIds, buildParts, type Parts, type Teardown } from './agent-parts.js';
 import { applyReloadable, whatChanged } from './config/changes.js';
 import type { Config } from './config/config.js';
@@ -22,7 +22,10 @@ import type { EventLoopMonitor } from './event-loop.js';
 import { AgentEmitter } from './events.js';
 import { STOP_REASONS } from './hsm/action.js';
 import type { Receiver } from './hsm/receiver.js';
+import { AgentBoard, type KnownAgent } from './jobs/agent-board.js';
+import { LaneRates } from './lane-rates.js';
 import { createMetrics } from './metrics.js';
+import { redact } from './redact.js';
 import { VERSION } from './version.js';
 
 /** How long the daemon waits for every container before it serves those that answer. */
@@ -47,6 +50,8 @@ export class Agent implements AgentControl {
   readonly #loadConfig: () => Promise<Config>;
   readonly #memory: StatusMemory;
   readonly #troubles: RecentTroubles;
+  readonly #rates: LaneRates;
+  #board: AgentBoard | undefined;
   #eventLoop: EventLoopMonitor | undefined;
   readonly #startedAtMs = performance.now();
   readonly #stopping = new AbortController();
@@ -71,6 +76,12 @@ export class Agent implements AgentControl {
     });
     this.#memory = new StatusMemory(this.events);
     this.#troubles = new RecentTroubles(this.events);
+    this.#rates = new LaneRates(this.events, () =>
+      this.#parts ? inFlight(this.#parts.receiver, performance.now()) : [],
+    );
+    this.#teardown.push(() => {
+      this.#rates.close();
+    });
     this.doctor = new AgentDoctor({
       config: () => this.#config,
       parts: () => this.#parts,
@@ -137,7 +148,7 @@ export class Agent implements AgentControl {
 
   status(): AgentStatus {
     return {
-      ...partsStatus(this.#parts, this.#config),
+      ...partsStatus(this.#parts, this.#config, this.#rates),
       version: VERSION,
       pid: process.pid,
       mount: this.#config.mount,
@@ -146,6 +157,10 @@ export class Agent implements AgentControl {
       totals: this.#memory.totals,
       lastErrors: this.#memory.lastErrors,
     };
+  }
+
+  agents(signal: AbortSignal): Promise<readonly KnownAgent[]> {
+    return this.#board?.agents(signal) ?? Promise.resolve([]);
   }
 
   config(): Readonly<Record<string, unknown>> {
@@ -277,7 +292,10 @@ export class Agent implements AgentControl {
       registration.receive();
       heart.start();
       this.#state = 'running';
-      if (this.#config.jobs.loggingContainer !== undefined) parts.jobs.resume();
+      if (this.#config.jobs.loggingContainer !== undefined) {
+        parts.jobs.resume();
+        this.#board = this.#showItself(parts);
+      }
       systemd.ready();
       systemd.status(`serving ${this.#config.mount} (${parts.fsname})`);
       this.#log.info({ mount: this.#config.mount, fsname: parts.fsname }, 'serving');
@@ -294,6 +312,33 @@ export class Agent implements AgentControl {
             }),
       );
     }
+  }
+
+  /** Lets the other agents of the file system know of this one. */
+  #showItself({ jobs }: Parts): AgentBoard {
+    const board = new AgentBoard({
+      mount: this.#config.mount,
+      log: this.#log,
+      place: async (signal) => {
+        const { store } = await jobs.place(signal);
+        return { container: store.container, fileSystem: store.fileSystem };
+      },
+      card: () => {
+        const { version, pid, registered, lanes, inFlight: actions, lastErrors } = this.status();
+        const last = lastErrors.at(-1);
+        return {
+          version,
+          pid,
+          registered,
+          archiveIds: archiveIds(this.#config),
+          lanes,
+          inFlight: actions.length,
+          lastError: last && { time: last.time, code: last.code, message: redact(last.message) },
+        };
+      },
+    });
+    board.start();
+    return board;
   }
 
   async #stop(): Promise<void> {
@@ -327,6 +372,7 @@ export class Agent implements AgentControl {
       }
     }
     this.#giveUp.abort();
+    await this.#board?.close();
     await this.#takeDown();
   }
 

@@ -158,7 +158,7 @@ async function sockets(runDir: string): Promise<string[]> {
 /** The mount that the daemon behind a socket serves; undefined when nobody answers. */
 async function mountOf(socket: string): Promise<string | undefined> {
   try {
-    return (JSON.parse(await ask(socket, 'GET', '/v1/status')) as { mount: string }).mount;
+    return (JSON.parse(await ask(socket, 'GET', '/v1/status?agents=no')) as { mount: string }).mount;
   } catch (error) {
     if (hasCode(error, 'NO_DAEMON')) return undefined;
     throw error;

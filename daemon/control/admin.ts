@@ -3,11 +3,11 @@
 import { chmod, lstat, mkdir, unlink } from 'node:fs/promises';
 import { connect } from 'node:net';
 import path from 'node:path';
-import { errnoFor, hasCode, LhsmError } from '../../native-bindings/errors.js';
+import { describeError, errnoFor, hasCode, LhsmError } from '../../native-bindings/errors.js';
 import { LOG_LEVELS } from '../config/schema.js';
 import { nearest } from '../config/nearest.js';
 import type { Metrics } from '../metrics.js';
-import type { AgentControl } from './agent-control.js';
+import type { AgentControl, FullStatus } from './agent-control.js';
 import { jobRoutes } from './admin-jobs.js';
 import { operationRoutes } from './admin-operations.js';
 import { BadRequest, json, startServer, type Routes, type RunningServer } from './http-server.js';
@@ -26,6 +26,8 @@ const MAX_PATH_BYTES = 107;
 
 const PROBE_TIMEOUT_MS = 2_000;
 
+const AGENTS_TIMEOUT_MS = 3_000;
+
 function levelOf(body: unknown): string {
   const level = typeof body === 'object' && body !== null && 'level' in body ? body.level : undefined;
   if (typeof level !== 'string') throw new BadRequest('the body must be {"level": "…"}');
@@ -35,6 +37,22 @@ function levelOf(body: unknown): string {
     `there is no such log level; there are ${LOG_LEVELS.join(', ')}`,
     near === undefined ? undefined : `Did you mean ${near}?`,
   );
+}
+
+/** The agents of other nodes within seconds: the status must not hang with the logging container. `?agents=no` does without. */
+async function fullStatus(
+  control: AgentControl,
+  query: URLSearchParams,
+  signal: AbortSignal,
+): Promise<FullStatus> {
+  const status = control.status();
+  if (query.get('agents') === 'no') return { ...status, agents: [] };
+  try {
+    const patience = AbortSignal.any([signal, AbortSignal.timeout(AGENTS_TIMEOUT_MS)]);
+    return { ...status, agents: await control.agents(patience) };
+  } catch (error) {
+    return { ...status, agents: [], agentsProblem: describeError(error) };
+  }
 }
 
 function directoryOf(body: unknown): string | undefined {
@@ -47,7 +65,7 @@ function directoryOf(body: unknown): string | undefined {
 
 function routes({ control, metrics }: AdminOptions): Routes {
   return {
-    'GET /v1/status': () => json(200, control.status()),
+    'GET /v1/status': async ({ query }, signal) => json(200, await fullStatus(control, query, signal)),
     'GET /v1/config': () => json(200, control.config()),
     'GET /v1/log-level': () => json(200, { level: control.logLevel() }),
     'GET /v1/metrics': async () => ({

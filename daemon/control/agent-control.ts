@@ -2,6 +2,9 @@
 // control/ calls it. Plain data, JSON-safe: 64-bit values are strings, so that clients lose no digit.
 import type { DoctorReport } from '../doctor/doctor-report.js';
 import type { ActionKind, Lane } from '../events.js';
+import type { KnownAgent } from '../jobs/agent-board.js';
+import type { JobDocument } from '../jobs/job.js';
+import type { OperationDocument } from '../jobs/operation.js';
 import type { JobsControl } from './jobs-control.js';
 import type { OperationsControl } from './operations-control.js';
 
@@ -23,6 +26,9 @@ export interface LaneStatus {
   readonly running: number;
   /** Age of the action that waits longest; undefined when none waits. */
   readonly oldestQueuedMs: number | undefined;
+  /** Ended, and moved, over the last minute. */
+  readonly actionsPerSecond: number;
+  readonly bytesPerSecond: number;
 }
 
 /** An action that has begun and not ended. */
@@ -93,6 +99,18 @@ export interface AgentStatus {
   /** The newest last; at most RECENT_ERRORS. */
   readonly lastErrors: readonly RecentError[];
   readonly journal: JournalStatus;
+  /** The import or export that runs in this process. */
+  readonly job: JobDocument | undefined;
+  /** Those that run, and the last that ran; the newest first. */
+  readonly operations: readonly OperationDocument[];
+}
+
+/** The answer to GET /v1/status. */
+export interface FullStatus extends AgentStatus {
+  /** Of the whole file system, this one included; empty without a logging container. */
+  readonly agents: readonly KnownAgent[];
+  /** Why the agents of other nodes are not known. */
+  readonly agentsProblem?: string;
 }
 
 export interface ReregisterResult {
@@ -111,6 +129,8 @@ export interface ReloadResult {
 /** The running agent. Methods reject with LhsmError, whose message and hint reach the operator. */
 export interface AgentControl {
   status(): AgentStatus;
+  /** All agents of the file system; empty without a logging container. Rejects when that does not answer. */
+  agents(signal: AbortSignal): Promise<readonly KnownAgent[]>;
   /** The configuration in force, as describeConfig of config/describe.ts puts it: no secret, no file's content. */
   config(): Readonly<Record<string, unknown>>;
   /**

@@ -62,8 +62,8 @@ export class ExportRequests {
   }
 
   /** What the coordinator lets wait; undefined when all goes on. */
-  get notice(): string | undefined {
-    return this.#notice?.message;
+  get notice(): RequestNotice | undefined {
+    return this.#notice;
   }
 
   /**

@@ -1,5 +1,6 @@
 // The export of a tree's new and changed files: looks for them, then asks the coordinator for their archives, chunk by chunk;
 // every agent of the file system shares the work. The runner drives it; what is decided is in docs/decisions/jobs.md.
+import type { RequestNotice } from './asked-file.js';
 import { join } from 'node:path';
 import type { Lustre } from '../../native-bindings/lustre.js';
 import type { ArchiveContainer } from '../blobs/archive-container.js';
@@ -151,7 +152,11 @@ class ExportWork implements JobWork {
   message(): string {
     if (!this.#isScanned) return 'Looking for new and changed files.';
     if (this.#spec.dryRun) return 'Reporting what an export would do.';
-    return this.#requests?.notice ?? 'Exporting.';
+    return this.#requests?.notice?.message ?? 'Exporting.';
+  }
+
+  notice(): RequestNotice | undefined {
+    return this.#requests?.notice;
   }
 
   async close(): Promise<void> {

@@ -1,4 +1,5 @@
 // What the runner wants of the work of a job, be it an import or an export: import.ts and export.ts give it.
+import type { RequestNotice } from './asked-file.js';
 import type { Logger } from 'pino';
 import type { JobReport } from './report.js';
 import { LhsmError } from '../../native-bindings/errors.js';
@@ -67,6 +68,8 @@ export interface JobWork {
   state?(): Extract<JobState, 'FSScanInProgress' | 'InProgress'>;
   /** One sentence of what goes on. */
   message(): string;
+  /** What the coordinator lets it wait for. */
+  notice?(): RequestNotice | undefined;
   /** Frees what it holds. */
   close(): Promise<void>;
 }

@@ -1,5 +1,6 @@
 // Runs jobs, one at a time over all nodes: starts them, takes up those that a restart interrupted, answers for those of
 // other nodes from their documents. agent.ts makes one, the admin API calls it.
+import type { RequestNotice } from './asked-file.js';
 import { randomUUID } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import { hostname } from 'node:os';
@@ -69,6 +70,11 @@ export class JobRunner {
   /** The job that runs in this process; undefined when there is none. */
   get current(): JobDocument | undefined {
     return this.#running?.document;
+  }
+
+  /** What the coordinator lets it wait for. */
+  get notice(): RequestNotice | undefined {
+    return this.#running?.notice;
   }
 
   /** Takes up the job that a former process has left, as soon as the service answers. Never rejects. */

@@ -1,5 +1,6 @@
 // The life of one job in this process: works, tells how far it is, and ends in exactly one of the ways there are.
 // runner.ts makes one at a time.
+import type { RequestNotice } from './asked-file.js';
 import { rm } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
@@ -73,6 +74,11 @@ export class RunningJob {
   }
 
   /** Asks it to end as Canceled; what is done stays. */
+  /** What the coordinator lets it wait for. */
+  get notice(): RequestNotice | undefined {
+    return this.#parts.work.notice?.();
+  }
+
   async cancel(): Promise<void> {
     if (this.#stop !== undefined) return;
     this.#end('cancel', 'the job was canceled');

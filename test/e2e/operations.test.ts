@@ -114,3 +114,27 @@ t.test('verify finds what is lost, and marks it with --repair only', async (t) =
   const rest = await site.cli('verify', paths[2] ?? '', paths[4] ?? '', '--content');
   t.equal(rest.code, 0, rest.stdout);
 });
+
+t.test('the status of one node shows the agents of all, until they stop', async (t) => {
+  const site = await JobSite.start(t, { nodes: 2 });
+  await site.daemon(0);
+  const other = await site.daemon(1);
+  const agents = async (): Promise<readonly { mount: string; stale: boolean }[]> => {
+    const { stdout } = await site.cli('status', '--json');
+    return (JSON.parse(stdout) as { agents: { mount: string; stale: boolean }[] }).agents;
+  };
+  // Cards are read every ten seconds; what is in the container tells when to look.
+  const cards = async (): Promise<number> => {
+    let count = 0;
+    for await (const { name } of site.logs.listBlobsFlat()) if (name.includes('/agents/')) count += 1;
+    return count;
+  };
+  while ((await cards()) < 2) await new Promise((resolve) => setImmediate(resolve));
+  t.match(await agents(), [
+    { mount: String, stale: false },
+    { mount: String, stale: false },
+  ]);
+  t.match((await site.cli('status')).stdout, /Agents of the file system\n/);
+  await other.stop();
+  t.equal(await cards(), 1, 'a clean stop takes the card away');
+});

@@ -1,11 +1,14 @@
 // `lhsm-azblob status`: what the daemon does right now.
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Command } from 'commander';
-import type { AgentStatus } from '../../control/agent-control.js';
+import type { FullStatus } from '../../control/agent-control.js';
 import { ACTION_KINDS } from '../../events.js';
+import { isOver } from '../../jobs/operation.js';
 import { ask, findDaemon } from '../client.js';
 import { formatBytes, formatDuration, printable, table } from '../format.js';
 import type { Io } from '../io.js';
+import { progressLine } from '../job-text.js';
+import { renderOperations } from '../operation-text.js';
 import { daemonOptions } from '../options.js';
 
 const MAX_ROWS = 20;
@@ -18,8 +21,35 @@ function progress(bytes: number, sizeBytes: number | undefined): string {
   return `${formatBytes(bytes)} of ${formatBytes(sizeBytes)} (${percent} %)`;
 }
 
+/** Of all nodes, this one too; nothing where only this one is known. */
+function renderAgents({ agents, agentsProblem }: FullStatus): string {
+  if (agentsProblem !== undefined)
+    return `\nAgents of other nodes are not known: ${printable(agentsProblem)}\n`;
+  if (agents.length === 0) return '';
+  return `\nAgents of the file system\n${table(
+    ['host', 'mount', 'archives', 'queued', 'in flight', 'actions/s', 'bytes/s', 'oldest waiting', 'state'],
+    agents.map(({ host, mount, archiveIds, lanes, inFlight, registered, stale, updatedTime }) => {
+      const sum = (key: 'queued' | 'actionsPerSecond' | 'bytesPerSecond'): number =>
+        lanes.reduce((total, lane) => total + lane[key], 0);
+      const oldestMs = Math.max(0, ...lanes.map(({ oldestQueuedMs }) => oldestQueuedMs ?? 0));
+      const state = stale ? `SILENT since ${updatedTime}` : registered ? 'registered' : 'NOT registered';
+      return [
+        host,
+        mount,
+        archiveIds.length === 0 ? 'all' : archiveIds.join(','),
+        sum('queued'),
+        inFlight,
+        Math.round(sum('actionsPerSecond') * 10) / 10,
+        formatBytes(sum('bytesPerSecond')),
+        oldestMs === 0 ? '-' : formatDuration(oldestMs),
+        state,
+      ];
+    }),
+  )}`;
+}
+
 /** The status for people. */
-export function renderStatus(status: AgentStatus): string {
+export function renderStatus(status: FullStatus): string {
   const { mount, fsname, registered, state, archives, lanes, inFlight, totals, lastErrors } = status;
   let text =
     `lhsm-azblobd ${status.version} (pid ${status.pid}), up ${formatDuration(status.uptimeMs)}, ${state}\n` +
@@ -35,14 +65,20 @@ export function renderStatus(status: AgentStatus): string {
     ]),
   )}`;
   text += `\nLanes\n${table(
-    ['lane', 'queued', 'running', 'oldest waiting'],
-    lanes.map(({ lane, queued, running, oldestQueuedMs }) => [
+    ['lane', 'queued', 'running', 'oldest waiting', 'actions/s', 'bytes/s'],
+    lanes.map(({ lane, queued, running, oldestQueuedMs, actionsPerSecond, bytesPerSecond }) => [
       lane,
       queued,
       running,
       oldestQueuedMs === undefined ? '-' : formatDuration(oldestQueuedMs),
+      actionsPerSecond,
+      formatBytes(bytesPerSecond),
     ]),
   )}`;
+  text += renderAgents(status);
+  if (status.job) text += `\nJob\n  ${printable(`${status.job.name}: ${progressLine(status.job)}`)}\n`;
+  const running = status.operations.filter(({ state }) => !isOver(state));
+  if (running.length > 0) text += `\nOperations\n${renderOperations(running)}`;
   text += `\nSince the start\n${table(
     ['kind', 'succeeded', 'failed', 'canceled', 'retry', 'bytes'],
     ACTION_KINDS.map((kind) => [kind, totals[kind]] as const)
@@ -87,14 +123,16 @@ export function renderStatus(status: AgentStatus): string {
 export function addStatus(program: Command, io: Io): void {
   program
     .command('status')
-    .description('show what the daemon does: archives, queues, actions in flight, the last errors')
+    .description(
+      'show what the daemon does: archives, queues, rates, agents of all nodes, job, actions in flight, errors',
+    )
     .option('--json', 'print JSON, every field of GET /v1/status')
     .option('--watch', 'print again every two seconds, until Ctrl-C')
     .action(async (options: { json?: boolean; watch?: boolean }, command: Command) => {
       const socket = await findDaemon(daemonOptions(command), io.env);
       const show = async (): Promise<void> => {
         const text = await ask(socket, 'GET', '/v1/status', { signal: io.signal });
-        const status = JSON.parse(text) as AgentStatus;
+        const status = JSON.parse(text) as FullStatus;
         if (options.json) io.out(options.watch ? text : `${JSON.stringify(status, null, 2)}\n`);
         else io.out(`${options.watch && io.terminal ? CLEAR : ''}${renderStatus(status)}`);
       };

@@ -4,8 +4,11 @@ import t, { type Test } from 'tap';
 import { formatBytes, formatDuration, table } from '../../../daemon/cli/format.js';
 import { adminSocket } from '../../../daemon/config/mount-name.js';
 import { startAdmin } from '../../../daemon/control/admin.js';
+import { parseJobRequest } from '../../../daemon/jobs/job-request.js';
 import { LhsmError } from '../../../native-bindings/errors.js';
 import { FakeControl, fakeMetrics, shortDir, STATUS } from '../control/fake-control.js';
+import { documentOf } from '../control/fake-jobs.js';
+import { operationOf } from '../control/fake-operations.js';
 import { cli } from './fake-io.js';
 
 /** A daemon (its admin API at least) for each mount. */
@@ -34,7 +37,7 @@ t.test('status shows archives, lanes, what is in flight and the last errors', as
     'lhsm-azblobd 1.2.3 (pid 4711), up 26 h 3 min, running',
     'mount /mnt/lustre, file system lustre: registered with the coordinator',
     'https://acct.blob.core.windows.net/cold',
-    /archive +1234 +48 +1 min 5 s\n/,
+    /archive +1234 +48 +1 min 5 s +12\.5 +3\.0 GiB\n/,
     /archive +20000 +1 +0 +0 +3\.0 TiB\n/,
     'In flight: 1; journal: 49 items, 8.0 KiB',
     /2\.5 s +restore, awaited +\[0x200000401:0x1:0x0\] +512 MiB of 1\.0 GiB \(50 %\) +fs1\/dir\/a file/,
@@ -54,6 +57,40 @@ t.test('status shows archives, lanes, what is in flight and the last errors', as
   t.match(bad.out, /NOT READY: refused/);
   t.match(bad.out, /and 10 more/);
   t.match(bad.out, 'a\\x1b[2Jb', 'names cannot command the terminal');
+});
+
+t.test('status shows the agents of all nodes, the job and what runs', async (t) => {
+  const { cli, control } = await setUp(t, '/mnt/lustre');
+  t.notMatch((await cli('status')).out, /Agents|Job|Operations/);
+  const job = documentOf(parseJobRequest({ kind: 'import', name: 'night' }));
+  const operations = [operationOf({ kind: 'restore', paths: ['/mnt/lustre/a'], newestFirst: false })];
+  control.current = { ...STATUS, job, operations };
+  const agent = {
+    schema: 1,
+    version: '1.2.3',
+    host: 'node1',
+    mount: '/mnt/lustre',
+    pid: 1,
+    registered: true,
+    archiveIds: [1, 2],
+    lanes: STATUS.lanes,
+    inFlight: 5,
+    updatedTime: '2026-11-27T22:15:00.000Z',
+    stale: false,
+  } as const;
+  control.others = [agent, { ...agent, host: 'node2', archiveIds: [], stale: true }];
+  const { out } = await cli('status');
+  t.match(out, /node1 +\/mnt\/lustre +1,2 +1234 +5 +12\.5 +3\.0 GiB +1 min 5 s +registered\n/);
+  t.match(out, /node2 .* all .*SILENT since 2026-11-27T22:15:00\.000Z/);
+  t.match(out, /Job\n {2}night: InProgress/);
+  t.match(out, /Operations\n.*\n +restore-1 +running/);
+  t.match(JSON.parse((await cli('status', '--json')).out), {
+    agents: [{ host: 'node1' }, { host: 'node2', stale: true }],
+    job: { name: 'night' },
+    operations: [{ id: 'restore-1' }],
+  });
+  control.others = new LhsmError('it does not answer', { code: 'UNREACHABLE', op: 'x' });
+  t.match(await cli('status'), { code: 0, out: /Agents of other nodes are not known: it does not answer/ });
 });
 
 t.test('status --json gives every field', async (t) => {

@@ -6,11 +6,14 @@ import type { Test } from 'tap';
 import type { AgentControl, AgentStatus, KindTotals } from '../../../daemon/control/agent-control.js';
 import type { DoctorReport } from '../../../daemon/doctor/doctor-report.js';
 import { AgentEmitter } from '../../../daemon/events.js';
+import type { KnownAgent } from '../../../daemon/jobs/agent-board.js';
 import { createMetrics } from '../../../daemon/metrics.js';
 import { FakeJobs } from './fake-jobs.js';
 import { FakeOperations } from './fake-operations.js';
 
 const none: KindTotals = { succeeded: 0, failed: 0, canceled: 0, retry: 0, bytes: 0 };
+
+const still = { actionsPerSecond: 0, bytesPerSecond: 0 };
 
 export const STATUS: AgentStatus = {
   version: '1.2.3',
@@ -30,9 +33,16 @@ export const STATUS: AgentStatus = {
     },
   ],
   lanes: [
-    { lane: 'restore', queued: 0, running: 1, oldestQueuedMs: undefined },
-    { lane: 'remove', queued: 0, running: 0, oldestQueuedMs: undefined },
-    { lane: 'archive', queued: 1234, running: 48, oldestQueuedMs: 65_000 },
+    { ...still, lane: 'restore', queued: 0, running: 1, oldestQueuedMs: undefined },
+    { ...still, lane: 'remove', queued: 0, running: 0, oldestQueuedMs: undefined },
+    {
+      lane: 'archive',
+      queued: 1234,
+      running: 48,
+      oldestQueuedMs: 65_000,
+      actionsPerSecond: 12.5,
+      bytesPerSecond: 3 * 2 ** 30,
+    },
   ],
   inFlight: [
     {
@@ -67,6 +77,8 @@ export const STATUS: AgentStatus = {
     },
   ],
   journal: { items: 49, sizeBytes: 8192 },
+  job: undefined,
+  operations: [],
 };
 
 /** What a test changes as it goes, and what it looks at. */
@@ -95,6 +107,13 @@ export class FakeControl implements AgentControl {
   /** What reregister and reload reject with. */
   failure: Error | undefined;
   readonly calls: string[] = [];
+
+  /** Of the file system, or why they are not known. */
+  others: readonly KnownAgent[] | Error = [];
+
+  agents(): Promise<readonly KnownAgent[]> {
+    return this.others instanceof Error ? Promise.reject(this.others) : Promise.resolve(this.others);
+  }
 
   status(): AgentStatus {
     return this.current;
