@@ -79,7 +79,9 @@ function report(error: unknown, io: Io): number {
     io.err(redact(`lhsm-azblob: unexpected: ${JSON.stringify(plainError(error as Error))}\n`));
     return ExitCode.FAILED;
   }
-  io.err(redact(`lhsm-azblob: ${error.message}\n${error.hint === undefined ? '' : `${error.hint}\n`}`));
+  const { message, code, hint } = error;
+  // The code is what operations.md is searched for.
+  io.err(redact(`lhsm-azblob: ${message} (${code})\n${hint === undefined ? '' : `${hint}\n`}`));
   return codes.get(error.code) ?? ExitCode.FAILED;
 }
 

@@ -73,12 +73,12 @@ export class RunningJob {
     return this.#outcome;
   }
 
-  /** Asks it to end as Canceled; what is done stays. */
   /** What the coordinator lets it wait for. */
   get notice(): RequestNotice | undefined {
     return this.#parts.work.notice?.();
   }
 
+  /** Asks it to end as Canceled; what is done stays. */
   async cancel(): Promise<void> {
     if (this.#stop !== undefined) return;
     this.#end('cancel', 'the job was canceled');
