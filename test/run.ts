@@ -4,7 +4,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { tmpdir } from 'node:os';
+import { availableParallelism, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 
 const named = process.argv.slice(2).map((file) => file.replace(/^(?!dist\/)(.*)\.ts$/, 'dist/$1.js'));
@@ -27,9 +27,10 @@ const scratch = mkdtempSync(join(tmpdir(), 'lhsm-tests-'));
 const output = join(scratch, 'tap');
 // Where the cursor cannot move, every count would be a line of its own.
 const reporter = process.stdout.isTTY ? 'terse' : 'silent';
-const child = spawn(process.execPath, [tap, `--reporter=${reporter}`, `--output-file=${output}`, ...files], {
-  stdio: 'inherit',
-});
+// Most of the end-to-end tests' time is waiting: one more at once than there are cores.
+const jobs = availableParallelism() + 1;
+const options = [`--reporter=${reporter}`, `--output-file=${output}`, `--jobs=${jobs}`];
+const child = spawn(process.execPath, [tap, ...options, ...files], { stdio: 'inherit' });
 const [status] = (await once(child, 'close')) as [number | null];
 const tapText = readFileSync(output, 'utf8');
 const total = /^# \{ total: (\d+)(?:, pass: (\d+))?(?:, fail: (\d+))?/m.exec(tapText);
