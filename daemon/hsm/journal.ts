@@ -15,6 +15,7 @@ import {
 import { dirname } from 'node:path';
 import { hasCode, LhsmError } from '../../native-bindings/errors.js';
 import { formatFid, type Fid } from '../../native-bindings/lustre.js';
+import { syncFolder, writeAll } from '../durable.js';
 import type { AgentEmitter, JournalEvent } from '../events.js';
 
 /** An item as the journal keeps it: enough to begin it again in another process. */
@@ -261,19 +262,6 @@ export function itemKey(item: { readonly cookie: bigint; readonly fid: Fid }): s
 }
 
 const keyPattern = /^0x[0-9a-f]{1,16}\[0x[0-9a-f]{1,16}:0x[0-9a-f]{1,8}:0x[0-9a-f]{1,8}\]$/;
-
-function syncFolder(path: string): void {
-  const folder = openSync(path, 'r');
-  try {
-    fsyncSync(folder);
-  } finally {
-    closeSync(folder);
-  }
-}
-
-function writeAll(fd: number, bytes: Buffer): void {
-  for (let at = 0; at < bytes.length;) at += writeSync(fd, bytes, at);
-}
 
 function line(value: JournalLine): string {
   return `${JSON.stringify(value)}\n`;

@@ -1,18 +1,10 @@
 // Which job this daemon runs, kept on the local disk: after a restart it takes up its own job, under its own lease. The
 // runner writes it when a job starts and clears it at the end.
-import {
-  closeSync,
-  fsyncSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeSync,
-} from 'node:fs';
+import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { LhsmError, systemErrorName } from '../../native-bindings/errors.js';
 import { escapeMount } from '../config/mount-name.js';
+import { syncFolder, writeAll } from '../durable.js';
 import { JOB_KINDS, type JobKind } from './job.js';
 
 export interface CurrentJob {
@@ -70,7 +62,7 @@ export class LocalState {
       const fd = openSync(temporary, 'w', 0o600);
       try {
         const bytes = Buffer.from(`${JSON.stringify(current)}\n`);
-        for (let at = 0; at < bytes.length;) at += writeSync(fd, bytes, at);
+        writeAll(fd, bytes);
         fsyncSync(fd);
       } finally {
         closeSync(fd);
@@ -115,14 +107,5 @@ function parse(text: string): CurrentJob | undefined {
     return { name, kind: kind as JobKind, id, leaseId };
   } catch {
     return undefined;
-  }
-}
-
-function syncFolder(path: string): void {
-  const folder = openSync(path, 'r');
-  try {
-    fsyncSync(folder);
-  } finally {
-    closeSync(folder);
   }
 }
