@@ -96,7 +96,7 @@ export interface Config {
     readonly stallTimeoutMs: number;
   };
   readonly jobs: {
-    /** URL, or a bare name in the first archive's account; loggingArchive() reads it. undefined: no jobs. */
+    /** URL, or a bare name in the first archive's account; loggingContainerOf() finds it. undefined: no jobs. */
     readonly loggingContainer: string | undefined;
     /** Files that an import makes at once. */
     readonly stubsAtOnce: number;

@@ -36,8 +36,6 @@ export interface RunnerOptions {
   readonly events: AgentEmitter;
   readonly log: Logger;
   readonly checkpointMs: () => number;
-  /** For tests: the first pause between tries to take an interrupted job up. */
-  readonly retryMs?: number;
 }
 
 const RETRY_MS = 1_000;
@@ -302,7 +300,7 @@ export class JobRunner {
 
   /** Goes on with the job that the local state names, if it is still ours. */
   async #resume(): Promise<void> {
-    const { local, log, retryMs = RETRY_MS } = this.#options;
+    const { local, log } = this.#options;
     const { signal } = this.#closing;
     const { current, damaged } = local.read();
     if (damaged !== undefined)
@@ -310,7 +308,7 @@ export class JobRunner {
     if (!current) return;
     this.#starting = current.name;
     let job: RunningJob | undefined;
-    for (let pauseMs = retryMs; ; pauseMs = Math.min(pauseMs * 2, MAX_RETRY_MS)) {
+    for (let pauseMs = RETRY_MS; ; pauseMs = Math.min(pauseMs * 2, MAX_RETRY_MS)) {
       try {
         job = await this.#takeUp(current, signal);
         break;
