@@ -7,8 +7,8 @@ import { join } from 'node:path';
 import { Writable } from 'node:stream';
 import t from 'tap';
 
-/** A file that takes longer hangs. */
-const TIMEOUT_MS = 300_000;
+/** A file that takes longer hangs. Its own tap goes by it, too. */
+const TIMEOUT_S = 300;
 
 const named = process.argv.slice(2).map((file) => file.replace(/^(?!dist\/)(.*)\.ts$/, 'dist/$1.js'));
 /** Every compiled test whose source is still there; those that take longest first, so that none is left over for the end. */
@@ -44,7 +44,13 @@ await Promise.all(
   files.map(async (file) => {
     // tap's own command, and its spawn, have each process load hooks that we do not use, at two seconds a file and one a child.
     const args = ['-u', 'NODE_OPTIONS', process.execPath, '--enable-source-maps', file];
-    const result = await t.spawn('/usr/bin/env', args, { timeout: TIMEOUT_MS, buffered: true }, file);
+    const env = { ...process.env, TAP_TIMEOUT: String(TIMEOUT_S) };
+    const result = await t.spawn(
+      '/usr/bin/env',
+      args,
+      { env, timeout: TIMEOUT_S * 1000, buffered: true },
+      file,
+    );
     const seconds = ((result?.time ?? 0) / 1000).toFixed(1);
     process.stdout.write(`${result?.ok ? 'ok    ' : 'FAILED'} ${file} ${seconds} s\n`);
   }),
