@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { Logger } from 'pino';
 import type { LhsmError } from '../native-bindings/errors.js';
-import { bulkCalls, fileCalls } from '../native-bindings/call-pool.js';
+import { BULK_CALLS, fileCalls } from '../native-bindings/call-pool.js';
 import { crc64Implementation } from '../native-bindings/crc64.js';
 import { loadHost } from '../native-bindings/libc.js';
 import type { HostOs } from '../native-bindings/host.js';
@@ -139,7 +139,7 @@ export async function buildParts(context: PartsContext): Promise<Parts> {
   log.info({ workers: transferConfig.workers, crc64: crc64Implementation() }, 'transfer engine');
   teardown.push(() => transfer.close());
 
-  const bulk = new Share(bulkCalls());
+  const bulk = new Share(BULK_CALLS);
   const bulkLustre = within(bulk, lustre);
   const bulkHost: HostOs = {
     nextData: (fd, offset) => bulk.run(() => host.nextData(fd, offset)),

@@ -1,4 +1,4 @@
-// A share of libuv's threads. Archives read from OSTs, and one that hangs would otherwise hold thread after thread until
+// A share of the threads that wait in C. Archives read from OSTs, and one that hangs would otherwise hold thread after thread until
 // no restore, heartbeat or cancel finds one any more. agent-parts.ts gives archives and removes such a share.
 import type { Lustre } from '../native-bindings/lustre.js';
 

@@ -11,8 +11,11 @@ const require = createRequire(import.meta.url);
 const here = dirname(fileURLToPath(import.meta.url));
 const outputs = join(here, '../dist/native-bindings');
 const ADDON = 'crc64.node';
-const libraries = { [ADDON]: ['crc64.c', 'crc64-core.c'], 'call-sequence.so': ['call-sequence.c'] };
-const inputs = [...Object.values(libraries).flat(), 'crc64-core.h', 'build-addon.mjs'];
+const libraries = {
+  [ADDON]: ['crc64.c', 'crc64-core.c'],
+  'calls.so': ['call-sequence.c', 'call-threads.c'],
+};
+const inputs = [...Object.values(libraries).flat(), 'crc64-core.h', 'call-sequence.h', 'build-addon.mjs'];
 // Warnings are errors in the tests only: another compiler than ours may have new ones.
 const flags = [
   '-std=gnu11',

@@ -1,11 +1,7 @@
-// Bounds the asynchronous C calls in flight below the size of libuv's pool. liblustreapi.ts and libc.ts make
-// every call that may wait through it.
-import { CallFrame } from './ffi.js';
+// Bounds the asynchronous C calls in flight. liblustreapi.ts and libc.ts make every call that may wait through it.
+import { CallFrame } from './call-frame.js';
 
-/**
- * Bounds the asynchronous calls in flight, first come first served, so that file I/O and the poll of the
- * receive pipe always find a thread in libuv's pool.
- */
+/** Lends frames, first come first served; as many calls are in flight, and as many threads (call-threads.c) wait in C. */
 export class CallPool {
   readonly #idle: CallFrame[];
   readonly #waiting: ((frame: CallFrame) => void)[] = [];
@@ -34,33 +30,26 @@ export class CallPool {
   }
 }
 
-/** Calls allowed at once in a libuv pool of that many threads: half; the rest is the poll's and file I/O's. */
-export function callsAtOnce(threads: number): number {
-  return Math.max(1, Math.floor(threads / 2));
-}
+/** More requests than that to an MDS would only queue there. */
+const CALLS_AT_ONCE = 128;
 
 /** Of these, how many may be archives' and removes': half, so that a hung OST leaves the other half. */
-export function bulkCalls(): number {
-  return Math.max(1, Math.floor(callsAtOnce(poolThreads()) / 2));
-}
+export const BULK_CALLS = CALLS_AT_ONCE / 2;
 
 /** Threads that reads of files may hold, and as many writes: so a hung OST does not hold them all. */
 export function fileCalls(): number {
   return Math.max(1, Math.floor(poolThreads() / 6));
 }
 
-/** Fewer threads than this, and a pending receive could keep every call waiting. */
-export const MIN_POOL_THREADS = 3;
-
 /** The threads of libuv's pool: UV_THREADPOOL_SIZE, or libuv's default and limit. */
-export function poolThreads(): number {
+function poolThreads(): number {
   const threads = Number.parseInt(process.env['UV_THREADPOOL_SIZE'] ?? '', 10);
   return threads > 0 ? Math.min(threads, 1024) : 4;
 }
 
 let sharedPool: CallPool | undefined;
 
-/** The process's pool of calls. UV_THREADPOOL_SIZE must be set before anything uses libuv's pool. */
+/** The process's pool of calls. */
 export function callPool(): CallPool {
-  return (sharedPool ??= new CallPool(callsAtOnce(poolThreads())));
+  return (sharedPool ??= new CallPool(CALLS_AT_ONCE));
 }

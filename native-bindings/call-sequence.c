@@ -1,22 +1,9 @@
-// Calls C functions one after the other, so that one trip to a thread of libuv's pool does the work of many: waking a
-// thread costs more than most of the calls. ffi.ts fills the array and has this run.
+// Calls C functions one after the other, so that one trip to a thread does the work of many: waking a thread costs more
+// than most of the calls. call-sequence.ts fills the list in, call-threads.c has it run.
+#include "call-sequence.h"
+
 #include <errno.h>
-#include <stdint.h>
-
-#define MAX_ARGS 9
-
-// ffi.ts knows the offsets.
-struct call {
-  uint64_t function;
-  uint64_t args[MAX_ARGS];
-  int64_t result;
-  int32_t error;       // errno right after the call, where it failed
-  int32_t after;       // made only if that call did not fail; -1: in any case
-  uint32_t loads;      // bit i: args[i] is where the argument stands by then
-  uint32_t is_long;    // the function returns 64 bits, not an int
-  int32_t tolerated;   // an errno that is no failure; 0: none
-  int32_t unused;
-};
+#include <stddef.h>
 
 // Integers and pointers only: both ABIs that the product knows put those into registers and 8-byte slots, and a callee does not
 // mind more of them than it takes.
@@ -34,17 +21,14 @@ static void make(struct call *call) {
   if (call->error != 0 && call->error == call->tolerated) call->result = call->error = 0;
 }
 
-__attribute__((visibility("default"))) int run_calls(struct call *calls, int count);
-
-int run_calls(struct call *calls, int count) {
-  for (int i = 0; i < count; i++) {
-    const int32_t after = calls[i].after;
-    if (after < 0 || calls[after].result >= 0) {
-      make(&calls[i]);
+void run_calls(struct call *first) {
+  for (struct call *call = first; call != NULL; call = call->next) {
+    const struct call *after = call->after;
+    if (after == NULL || after->result >= 0) {
+      make(call);
     } else {
-      calls[i].result = calls[after].result;
-      calls[i].error = calls[after].error;
+      call->result = after->result;
+      call->error = after->error;
     }
   }
-  return 0;
 }

@@ -1,20 +1,20 @@
-// Several C calls in one trip to a thread of libuv's pool, each with its errno; call-sequence.c makes them. libc.ts,
-// liblustreapi.ts and those beside them compose them. Waking a thread costs more than most of the calls.
-import { fileURLToPath } from 'node:url';
-import { CELL, checkCount, loadLibrary, MAX_ARGS, type Memory, writeArg } from './ffi.js';
-import type { CallFrame, CArg, CFunction } from './ffi.js';
+// Several C calls in one trip to a thread, each with its errno; call-sequence.c makes them. libc.ts, liblustreapi.ts and
+// those beside them compose them. Waking a thread costs more than most of the calls.
+import type { CallFrame } from './call-frame.js';
+import { CELL, checkCount, MAX_ARGS, type Memory, writeArg, type CArg, type CFunction } from './ffi.js';
 
-/** Offsets in struct call of call-sequence.c. */
+/** Offsets in struct call of call-sequence.h. */
 const ARGS_AT = CELL;
 const RESULT_AT = ARGS_AT + MAX_ARGS * CELL;
 const ERROR_AT = RESULT_AT + CELL;
-const AFTER_AT = ERROR_AT + 4;
-const LOADS_AT = AFTER_AT + 4;
+const TOLERATED_AT = ERROR_AT + 4;
+const LOADS_AT = TOLERATED_AT + 4;
 const IS_LONG_AT = LOADS_AT + 4;
-const TOLERATED_AT = IS_LONG_AT + 4;
-const CALL_BYTES = TOLERATED_AT + 8;
+const AFTER_AT = IS_LONG_AT + 4;
+const NEXT_AT = AFTER_AT + CELL;
+const CALL_BYTES = NEXT_AT + CELL;
 
-const MAX_CALLS = 8;
+const LONG_RESULTS: readonly string[] = ['i64', 'u64', 'ptr'];
 
 /** An argument that C reads only when it makes the call: what an earlier one has put there. */
 export class Load {
@@ -25,7 +25,6 @@ export class Load {
 export class SequencedCall {
   constructor(
     readonly name: string,
-    readonly index: number,
     readonly memory: Memory,
   ) {}
 
@@ -50,20 +49,6 @@ export class SequencedCall {
   }
 }
 
-interface Library {
-  readonly run_calls: CFunction;
-}
-
-let loaded: Library | undefined;
-
-function library(): Library {
-  return (loaded ??= loadLibrary(
-    fileURLToPath(new URL('call-sequence.so', import.meta.url)),
-    { run_calls: { result: 'i32', args: ['ptr', 'i32'] } },
-    { missing: 'Run npm run build on this machine.', symbols: 'Run npm run build on this machine.' },
-  ));
-}
-
 export interface CallOptions {
   /** Not made if that one failed. */
   readonly after?: SequencedCall | undefined;
@@ -74,19 +59,17 @@ export interface CallOptions {
 /** Calls in their order, on one thread, in memory of a frame. */
 export class CallSequence {
   readonly #frame: CallFrame;
-  readonly #memory: Memory;
-  #count = 0;
+  #first: Memory | undefined;
+  #last: Memory | undefined;
 
   constructor(frame: CallFrame) {
     this.#frame = frame;
-    this.#memory = frame.alloc(MAX_CALLS * CALL_BYTES);
   }
 
   /** Adds a call. What its pointers point to must be memory of the frame, or outlive the run. */
   add(fn: CFunction, args: readonly (CArg | Load)[], options: CallOptions = {}): SequencedCall {
-    if (this.#count === MAX_CALLS) throw new RangeError('too many calls in one sequence');
     checkCount(fn, args);
-    const memory = this.#memory.slice(this.#count * CALL_BYTES, CALL_BYTES);
+    const memory = this.#frame.alloc(CALL_BYTES);
     const { bytes } = memory;
     bytes.writeBigUInt64LE(fn.entry);
     let loads = 0;
@@ -97,15 +80,30 @@ export class CallSequence {
         bytes.writeBigUInt64LE(arg.cell.address, at);
       } else writeArg(bytes, at, fn, i, arg);
     });
-    bytes.writeInt32LE(options.after?.index ?? -1, AFTER_AT);
-    bytes.writeUInt32LE(loads, LOADS_AT);
-    bytes.writeUInt32LE(fn.signature.result === 'i64' ? 1 : 0, IS_LONG_AT);
     bytes.writeInt32LE(options.tolerated ?? 0, TOLERATED_AT);
-    return new SequencedCall(fn.name, this.#count++, memory);
+    bytes.writeUInt32LE(loads, LOADS_AT);
+    bytes.writeUInt32LE(LONG_RESULTS.includes(fn.signature.result) ? 1 : 0, IS_LONG_AT);
+    bytes.writeBigUInt64LE(options.after?.memory.address ?? 0n, AFTER_AT);
+    this.#first ??= memory;
+    this.#last?.bytes.writeBigUInt64LE(memory.address, NEXT_AT);
+    this.#last = memory;
+    return new SequencedCall(fn.name, memory);
   }
 
-  /** Makes them. */
-  async run(): Promise<void> {
-    await this.#frame.int(library().run_calls, this.#memory, this.#count);
+  /** Makes them. Rejects with LhsmError when there is no thread to. */
+  run(): Promise<void> {
+    return this.#frame.make(this.#first?.address ?? 0n);
   }
+}
+
+/** One call alone; resolves when it has been made. */
+export async function callOnce(
+  frame: CallFrame,
+  fn: CFunction,
+  args: readonly CArg[],
+): Promise<SequencedCall> {
+  const sequence = new CallSequence(frame);
+  const call = sequence.add(fn, args);
+  await sequence.run();
+  return call;
 }

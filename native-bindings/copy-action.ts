@@ -1,9 +1,10 @@
 // One action that has begun: the calls of liblustreapi on its handle. copytool.ts makes it; movers see it as the
 // interface CopyAction. C does not check the handle: `end` frees it, a call afterwards would crash the process.
 import { callPool } from './call-pool.js';
-import { CallSequence, type Load, type SequencedCall } from './call-sequence.js';
+import { callOnce, CallSequence, type Load, type SequencedCall } from './call-sequence.js';
 import type { LhsmError } from './errors.js';
-import type { CallFrame, CFunction, Memory } from './ffi.js';
+import type { CallFrame } from './call-frame.js';
+import type { CFunction, Memory } from './ffi.js';
 import { layouts } from './layouts.js';
 import { callError, libc } from './libc.js';
 import type { CopyAction, Extent, Fid } from './lustre.js';
@@ -87,7 +88,9 @@ export class LlapiAction implements CopyAction {
       const rc = await callPool().run(async (frame) => {
         const struct = frame.alloc(layouts.hsm_extent.size);
         writeExtent(struct.bytes, extent);
-        return frame.int(this.#fn.llapi_hsm_action_progress, handle, struct, totalBytes, flags);
+        return (
+          await callOnce(frame, this.#fn.llapi_hsm_action_progress, [handle, struct, totalBytes, flags])
+        ).value;
       });
       this.#check('llapi_hsm_action_progress', rc);
     });

@@ -3,12 +3,13 @@
 // before C frees it, and a registration ends after its actions, which point to it.
 import { closeSync, readSync, writeSync } from 'node:fs';
 import { setImmediate } from 'node:timers/promises';
-import { callPool, MIN_POOL_THREADS, poolThreads } from './call-pool.js';
-import { CallSequence, Load, type SequencedCall } from './call-sequence.js';
+import { CallFrame } from './call-frame.js';
+import { callPool } from './call-pool.js';
+import { callOnce, CallSequence, Load, type SequencedCall } from './call-sequence.js';
 import { actionSignatures, addOpenData, LlapiAction } from './copy-action.js';
 import { CopytoolAction } from './constants.js';
 import { errnoNumber, LhsmError } from './errors.js';
-import { CallFrame, CELL, type CFunction, Memory } from './ffi.js';
+import { CELL, type CFunction, Memory } from './ffi.js';
 import { layouts } from './layouts.js';
 import { callError, type Libc, libc, linux } from './libc.js';
 import type { ActionList, BeginOptions, CopyAction, Copytool, Fid } from './lustre.js';
@@ -70,28 +71,12 @@ export async function registerCopytool(
   mount: string,
   archiveIds: readonly number[],
 ): Promise<Copytool> {
-  if (poolThreads() < MIN_POOL_THREADS) {
-    throw new LhsmError(
-      `UV_THREADPOOL_SIZE=${poolThreads()} leaves no threads beside the one that receives.`,
-      {
-        code: 'EINVAL',
-        op: 'llapi_hsm_copytool_register',
-        hint: `Set UV_THREADPOOL_SIZE to ${MIN_POOL_THREADS} or more.`,
-      },
-    );
-  }
   const handle = await callPool().run(async (frame) => {
     const cell = frame.alloc(POINTER_BYTES);
     const ids = frame.alloc(Math.max(1, archiveIds.length) * INT_BYTES);
     archiveIds.forEach((id, i) => ids.bytes.writeInt32LE(id, i * INT_BYTES));
-    const rc = await frame.int(
-      fn.llapi_hsm_copytool_register,
-      cell,
-      frame.cstring(mount),
-      archiveIds.length,
-      ids,
-      linux.O_NONBLOCK,
-    );
+    const args = [cell, frame.cstring(mount), archiveIds.length, ids, linux.O_NONBLOCK];
+    const { value: rc } = await callOnce(frame, fn.llapi_hsm_copytool_register, args);
     if (rc < 0) {
       const error = callError('llapi_hsm_copytool_register', mount, -rc);
       const hint = registerHints[error.code];
@@ -118,7 +103,7 @@ class LlapiCopytool implements Copytool {
   #wakeRead = -1;
   #wakeWrite = -1;
   /** The poll has a frame of its own: it may wait for days. */
-  readonly #pollFrame = new CallFrame(256);
+  readonly #pollFrame = new CallFrame(512);
   readonly #received = Memory.allocate(MAX_LIST_BYTES);
   /** Out parameters of recv: the list's address and size. */
   readonly #out = Memory.allocate(POINTER_BYTES + INT_BYTES);
@@ -303,7 +288,7 @@ class LlapiCopytool implements Copytool {
         cell.bytes.writeBigUInt64LE(handle);
         // The last look: what is in the pipe when it closes stays STARTED at the MDT, and nobody knows of it.
         this.#rest(handle, take);
-        const rc = await frame.int(this.#fn.llapi_hsm_copytool_unregister, cell);
+        const { value: rc } = await callOnce(frame, this.#fn.llapi_hsm_copytool_unregister, [cell]);
         if (rc < 0) throw callError('llapi_hsm_copytool_unregister', this.#mount, -rc);
       });
     } finally {

@@ -14,13 +14,6 @@ interface Bindings {
   readonly StaticFunctions: Readonly<Record<'dlopen' | 'dlsym' | 'dlerror', Buffer>>;
   ffi_prep_cif(cif: Buffer, count: number, result: Buffer, types: Buffer, abi: number): number;
   ffi_call(cif: Buffer, fn: Buffer, result: Buffer, argv: Buffer): void;
-  ffi_call_async(
-    cif: Buffer,
-    fn: Buffer,
-    result: Buffer,
-    argv: Buffer,
-    done: (error: string | null) => void,
-  ): void;
 }
 
 /** What of ref-napi is used here. */
@@ -136,7 +129,7 @@ export function writeArg(bytes: Buffer, at: number, fn: CFunction, i: number, va
 /**
  * A C function. `int`, `long` and `address` are prepared calls: over the same buffers each time, about 2 µs,
  * nothing allocated in C, on the calling (main) thread: for what is local and returns at once. What may
- * wait goes through a CallFrame.
+ * wait goes into a CallSequence.
  */
 export class CFunction {
   readonly #cells: Cells;
@@ -191,91 +184,6 @@ export class CFunction {
   /** Calls it now; the result as an address, 0n for NULL. */
   address(...args: readonly CArg[]): bigint {
     return this.#call(args).readBigUInt64LE(0);
-  }
-}
-
-/**
- * Room for one asynchronous call at a time, with memory for what the arguments point to. The frame keeps
- * everything alive until C has returned; errno is not valid afterwards (another thread's).
- */
-export class CallFrame {
-  readonly #cells: Cells;
-  readonly #arena: Memory;
-  #used = 0;
-  #large: Memory[] = [];
-  #busy = false;
-
-  constructor(arenaBytes = 16 * 1024) {
-    this.#cells = new Cells(Memory.allocate(HEAD_BYTES));
-    this.#arena = Memory.allocate(arenaBytes);
-  }
-
-  /** Zeroed memory, valid until `reset`. */
-  alloc(size: number): Memory {
-    const start = this.#used;
-    const end = start + Math.ceil(size / CELL) * CELL;
-    if (end > this.#arena.bytes.length) {
-      const memory = Memory.allocate(size);
-      this.#large.push(memory);
-      return memory;
-    }
-    this.#used = end;
-    const memory = this.#arena.slice(start, size);
-    memory.bytes.fill(0);
-    return memory;
-  }
-
-  /** A copy of the bytes. */
-  copy(bytes: Buffer): Memory {
-    const memory = this.alloc(bytes.length);
-    bytes.copy(memory.bytes);
-    return memory;
-  }
-
-  /** A NUL-terminated copy; throws LhsmError EINVAL where the text holds a NUL itself. */
-  cstring(text: string | Buffer): Memory {
-    const bytes = typeof text === 'string' ? Buffer.from(text) : text;
-    if (bytes.includes(0)) {
-      throw new LhsmError(`a name or path holds a NUL byte: ${JSON.stringify(bytes.toString())}`, {
-        code: 'EINVAL',
-        op: 'cstring',
-      });
-    }
-    const memory = this.alloc(bytes.length + 1);
-    bytes.copy(memory.bytes);
-    return memory;
-  }
-
-  /** Runs the function on libuv's pool; resolves with its result as a C int. */
-  async int(fn: CFunction, ...args: readonly CArg[]): Promise<number> {
-    return (await this.#call(fn, args)).readInt32LE(0);
-  }
-
-  /** Runs the function on libuv's pool; resolves with its result as a signed 64-bit value. */
-  async long(fn: CFunction, ...args: readonly CArg[]): Promise<bigint> {
-    return (await this.#call(fn, args)).readBigInt64LE(0);
-  }
-
-  /** Gives back the memory of `alloc`. */
-  reset(): void {
-    if (this.#busy) throw new Error('a frame was reset while C still used it');
-    this.#used = 0;
-    this.#large = [];
-  }
-
-  #call(fn: CFunction, args: readonly CArg[]): Promise<Buffer> {
-    if (this.#busy) throw new Error(`${fn.name}: the frame is in use`);
-    this.#cells.write(fn, args);
-    this.#busy = true;
-    const { result, argv } = this.#cells;
-    return new Promise((resolve, reject) => {
-      load().bindings.ffi_call_async(fn.cif, fn.pointer, result, argv, (error) => {
-        // `this`, held by this closure, holds every buffer that C was using.
-        this.#busy = false;
-        if (error === null) resolve(result);
-        else reject(new Error(`${fn.name}: ${error}`));
-      });
-    });
   }
 }
 

@@ -2,9 +2,10 @@
 // descriptors, sd_notify. liblustreapi.ts calls it; the daemon's top level takes loadHost() from it.
 import { constants } from 'node:os';
 import { callPool } from './call-pool.js';
-import { CallSequence, type Load, type SequencedCall } from './call-sequence.js';
+import type { CallFrame } from './call-frame.js';
+import { callOnce, CallSequence, type Load, type SequencedCall } from './call-sequence.js';
 import { errnoName, errnoNumber, LhsmError } from './errors.js';
-import { CallFrame, type CArg, type CFunction, loadLibrary, Memory, memoryAt } from './ffi.js';
+import { type CArg, type CFunction, loadLibrary, Memory, memoryAt } from './ffi.js';
 import type { HostOs } from './host.js';
 import type { FileAttributes, FileLook, FileTimes, Xattr, XattrChange, XattrChanges } from './lustre.js';
 import { layouts } from './layouts.js';
@@ -136,7 +137,7 @@ export class Libc {
     return [cell.bytes.readInt32LE(0), cell.bytes.readInt32LE(4)];
   }
 
-  /** Waits on a thread of libuv's pool until one of the descriptors is readable or broken; answers each one's revents. */
+  /** Waits on a thread of its own until one of the descriptors is readable or broken; answers each one's revents. */
   async poll(frame: CallFrame, fds: readonly number[]): Promise<number[]> {
     frame.reset();
     const set = frame.alloc(fds.length * linux.POLLFD_BYTES);
@@ -144,7 +145,7 @@ export class Libc {
       set.bytes.writeInt32LE(fd, i * linux.POLLFD_BYTES);
       set.bytes.writeInt16LE(linux.POLLIN, i * linux.POLLFD_BYTES + 4);
     });
-    const { errno } = await waited(frame, this.#fn.poll, [set, BigInt(fds.length), -1]);
+    const { errno } = await callOnce(frame, this.#fn.poll, [set, BigInt(fds.length), -1]);
     if (errno !== 0 && errno !== EINTR) throw callError('poll', `descriptors ${fds.join(', ')}`, errno);
     return fds.map((_, i) => set.bytes.readInt16LE(i * linux.POLLFD_BYTES + 6));
   }
@@ -328,7 +329,7 @@ export class Libc {
     await callPool().run(async (frame) => {
       const to = typeof file === 'number' ? file : frame.cstring(file);
       const args = [to, frame.cstring(name), frame.copy(value), BigInt(value.length), 0];
-      const { errno } = await waited(frame, fn, args);
+      const { errno } = await callOnce(frame, fn, args);
       if (errno !== 0) throw callError(fn.name, `${name} of ${fileName(file)}`, errno);
     });
   }
@@ -342,7 +343,7 @@ export class Libc {
       times.bytes.writeBigInt64LE((mtimeNs - ns) / NS_PER_SECOND, linux.TIMESPEC_BYTES);
       times.bytes.writeBigInt64LE(ns, linux.TIMESPEC_BYTES + 8);
       const args = [linux.AT_FDCWD, frame.cstring(path), times, linux.AT_SYMLINK_NOFOLLOW];
-      const { errno } = await waited(frame, this.#fn.utimensat, args);
+      const { errno } = await callOnce(frame, this.#fn.utimensat, args);
       if (errno !== 0) throw callError('utimensat', fileName(path), errno);
     });
   }
@@ -350,7 +351,7 @@ export class Libc {
   /** An attribute that is not there is ENODATA. */
   async removeXattr(fd: number, name: string): Promise<void> {
     await callPool().run(async (frame) => {
-      const { errno } = await waited(frame, this.#fn.fremovexattr, [fd, frame.cstring(name)]);
+      const { errno } = await callOnce(frame, this.#fn.fremovexattr, [fd, frame.cstring(name)]);
       if (errno !== 0) throw callError('fremovexattr', `${name} of descriptor ${fd}`, errno);
     });
   }
@@ -360,7 +361,7 @@ export class Libc {
     await callPool().run(async (frame) => {
       const struct = frame.alloc(layouts.ll_futimes_3.size);
       writeFileTimes(struct.bytes, times);
-      const { errno } = await waited(frame, this.#fn.ioctl, [fd, linux.LL_IOC_FUTIMES_3, struct]);
+      const { errno } = await callOnce(frame, this.#fn.ioctl, [fd, linux.LL_IOC_FUTIMES_3, struct]);
       if (errno !== 0) throw callError('ioctl LL_IOC_FUTIMES_3', `descriptor ${fd}`, errno);
     });
   }
@@ -368,7 +369,7 @@ export class Libc {
   /** As HostOs.nextData. */
   async nextData(fd: number, offset: bigint): Promise<bigint | undefined> {
     return callPool().run(async (frame) => {
-      const { value, errno } = await waited(frame, this.#fn.lseek, [fd, offset, linux.SEEK_DATA]);
+      const { long: value, errno } = await callOnce(frame, this.#fn.lseek, [fd, offset, linux.SEEK_DATA]);
       if (errno === ENXIO) return undefined;
       if (errno !== 0) throw callError('lseek SEEK_DATA', `descriptor ${fd}`, errno);
       return value;
@@ -378,7 +379,7 @@ export class Libc {
   /** As HostOs.nextHole. */
   async nextHole(fd: number, offset: bigint): Promise<bigint> {
     return callPool().run(async (frame) => {
-      const { value, errno } = await waited(frame, this.#fn.lseek, [fd, offset, linux.SEEK_HOLE]);
+      const { long: value, errno } = await callOnce(frame, this.#fn.lseek, [fd, offset, linux.SEEK_HOLE]);
       if (errno !== 0) throw callError('lseek SEEK_HOLE', `descriptor ${fd}`, errno);
       return value;
     });
@@ -432,18 +433,6 @@ export class Libc {
   #failure(op: string, subject: string): LhsmError {
     return callError(op, subject, this.#errno.readInt32LE(0));
   }
-}
-
-/** One call on libuv's pool, with its errno. */
-async function waited(
-  frame: CallFrame,
-  fn: CFunction,
-  args: readonly CArg[],
-): Promise<{ value: bigint; errno: number }> {
-  const sequence = new CallSequence(frame);
-  const call = sequence.add(fn, args);
-  await sequence.run();
-  return { value: call.long, errno: call.errno };
 }
 
 /** Looks with the room that most attributes need, and if one has more, once more with room for any. */

@@ -2,11 +2,12 @@
 // The daemon's top level calls loadLustre. Facts: lustreapi.h. Every function returns 0 (or a descriptor)
 // or a negative errno; errno itself is not looked at.
 import { callPool } from './call-pool.js';
-import { CallSequence } from './call-sequence.js';
+import { callOnce, CallSequence } from './call-sequence.js';
 import { copytoolSignatures, registerCopytool } from './copytool.js';
 import { HsmStateFlag } from './constants.js';
 import { LhsmError } from './errors.js';
-import { type CallFrame, type CArg, CFunction, loadLibrary, Memory } from './ffi.js';
+import type { CallFrame } from './call-frame.js';
+import { type CArg, CFunction, loadLibrary, Memory } from './ffi.js';
 import { layouts, statArch, statLayouts } from './layouts.js';
 import { callError, libc, linux, withRoom } from './libc.js';
 import type {
@@ -69,9 +70,8 @@ const MSG_OFF = 0;
  * Loads the library. Throws LhsmError LIBRARY_MISSING, LIBRARY_INVALID or LIBRARY_SYMBOLS.
  *
  * The library's own messages are switched off: unasked, it prints on stderr and stdout. A JavaScript callback
- * is not safe: from a thread of libuv's pool, ffi-napi makes that thread wait for the main thread, which
- * hangs the process at exit (the exit waits for the pool), and it changes the event loop's reference count
- * without a lock. What the messages say (function, path, errno) is in the LhsmError of the call.
+ * is not safe: called from another thread, ffi-napi makes that thread wait for the main thread, and changes the
+ * event loop's reference count without a lock. What the messages say (function, path, errno) is in the LhsmError of the call.
  */
 export function loadLustre(options: LustreOptions = {}): Lustre {
   const library = options.library ?? DEFAULT_LIBRARY;
@@ -140,7 +140,7 @@ class Liblustreapi implements Lustre {
     const { set, clear, archiveId } = change;
     await callPool().run(async (frame) => {
       const args = [fileArg(frame, file), BigInt(set), BigInt(clear), archiveId ?? 0];
-      check(fn.name, subjectOf(file), await frame.int(fn, ...args));
+      check(fn.name, subjectOf(file), (await callOnce(frame, fn, args)).value);
     });
   }
 
@@ -199,7 +199,7 @@ class Liblustreapi implements Lustre {
       try {
         libc().copyOut(address, copy);
         const subject = `${request.fids.length} FIDs on ${mount}`;
-        check(send.name, subject, await frame.int(send, path, address));
+        check(send.name, subject, (await callOnce(frame, send, [path, address])).value);
       } finally {
         libc().free(address);
       }
@@ -215,15 +215,8 @@ class Liblustreapi implements Lustre {
       const linkno = frame.alloc(INT_BYTES);
       linkno.bytes.writeInt32LE(link);
       const text = formatFid(fid);
-      const rc = await frame.int(
-        fn,
-        frame.cstring(mount),
-        frame.cstring(text),
-        path,
-        PATH_MAX,
-        recno,
-        linkno,
-      );
+      const args = [frame.cstring(mount), frame.cstring(text), path, PATH_MAX, recno, linkno];
+      const { value: rc } = await callOnce(frame, fn, args);
       check(fn.name, `${text} on ${mount}`, rc);
       const bytes = Buffer.from(upToNul(path.bytes));
       return bytes[0] === 0x2f ? bytes.subarray(1) : bytes;
@@ -243,7 +236,11 @@ class Liblustreapi implements Lustre {
     return callPool().run(async (frame) => {
       const struct = frame.alloc(layouts.lu_fid.size);
       writeFid(struct.bytes, fid);
-      const rc = await frame.int(fn, frame.cstring(mount), struct, flags | linux.O_CLOEXEC);
+      const { value: rc } = await callOnce(frame, fn, [
+        frame.cstring(mount),
+        struct,
+        flags | linux.O_CLOEXEC,
+      ]);
       return check(fn.name, `${formatFid(fid)} on ${mount}`, rc);
     });
   }
@@ -252,7 +249,7 @@ class Liblustreapi implements Lustre {
     const fn = this.#fn.llapi_get_data_version;
     return callPool().run(async (frame) => {
       const version = frame.alloc(8);
-      check(fn.name, subjectOf(fd), await frame.int(fn, fd, version, flags));
+      check(fn.name, subjectOf(fd), (await callOnce(frame, fn, [fd, version, flags])).value);
       return version.bytes.readBigUInt64LE();
     });
   }
@@ -362,7 +359,7 @@ class Liblustreapi implements Lustre {
   ): Promise<T> {
     return callPool().run(async (frame) => {
       const struct = frame.alloc(size);
-      check(fn.name, subjectOf(file), await frame.int(fn, fileArg(frame, file), struct));
+      check(fn.name, subjectOf(file), (await callOnce(frame, fn, [fileArg(frame, file), struct])).value);
       return decode(struct.bytes);
     });
   }

@@ -37,7 +37,7 @@ export interface ActionTools {
   readonly moverTools: (kind: 'archive' | 'restore' | 'remove') => MoverTools;
   readonly gates: { readonly archive: BytesGate; readonly restore: BytesGate };
   readonly timings: () => ActionTimings;
-  /** What archives and removes may hold of libuv's threads. */
+  /** What archives and removes may hold of the threads that wait in C. */
   readonly bulk: Share;
   /** Aborts when nothing more may be waited for: ends that do not reach the MDT are then left to the journal. */
   readonly giveUp: AbortSignal;

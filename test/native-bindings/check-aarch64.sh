@@ -1,6 +1,6 @@
 #!/bin/sh
 # Checks the CRC64 of aarch64 (PMULL) on another machine: crc64-harness.c, cross-compiled, under qemu. Also compiles the
-# addon, which cannot be loaded here. `npm run check:aarch64` calls it. Installs what it needs on Debian or Ubuntu
+# libraries, which cannot be loaded here. `npm run check:aarch64` calls it. Installs what it needs on Debian or Ubuntu
 # when root, otherwise names the command.
 set -eu
 
@@ -21,6 +21,8 @@ flags='-std=gnu11 -O2 -Wall -Wextra -Werror -pthread'
 {
   aarch64-linux-gnu-gcc $flags -fPIC -shared -DNAPI_VERSION=8 -isystem "$headers" -o "$out/crc64.node" \
     "$root/native-bindings/crc64.c" "$root/native-bindings/crc64-core.c"
+  aarch64-linux-gnu-gcc $flags -fPIC -shared -o "$out/calls.so" \
+    "$root/native-bindings/call-sequence.c" "$root/native-bindings/call-threads.c"
   aarch64-linux-gnu-gcc $flags -static -o "$out/harness" \
     "$root/test/native-bindings/crc64-harness.c" "$root/native-bindings/crc64-core.c"
 }

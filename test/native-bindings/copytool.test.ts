@@ -62,15 +62,6 @@ t.test('a registration that fails says which function, which mount, why, and wha
   t.equal(openDescriptors(), before);
 });
 
-t.test('too small a pool of threads is refused: a receive would keep every call waiting', async (t) => {
-  t.teardown(setEnv('UV_THREADPOOL_SIZE', '2'));
-  await t.rejects(fake.lustre.register('/mnt/lustre', []), {
-    code: 'EINVAL',
-    message: /UV_THREADPOOL_SIZE=2/,
-    hint: /3 or more/,
-  });
-});
-
 t.test('receive takes everything that is there, waits for more, and ends when aborted', async (t) => {
   const tool = await fake.lustre.register('/mnt/lustre', []);
   fake.push(listOf(1n, 2n));
@@ -328,13 +319,3 @@ t.test('the library saw no handle after its end, and none in two threads', (t) =
   t.equal(fake.misuses, 0);
   t.end();
 });
-
-/** Sets a variable; the result puts the old value back. */
-function setEnv(name: string, value: string): () => void {
-  const old = process.env[name];
-  process.env[name] = value;
-  return () => {
-    if (old === undefined) Reflect.deleteProperty(process.env, name);
-    else process.env[name] = old;
-  };
-}

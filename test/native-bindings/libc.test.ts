@@ -16,8 +16,8 @@ import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import type { Test } from 'tap';
 import t from 'tap';
+import { CallFrame } from '../../native-bindings/call-frame.js';
 import { hasCode } from '../../native-bindings/errors.js';
-import { CallFrame } from '../../native-bindings/ffi.js';
 import { libc, loadHost, sdNotify, tryLockFile } from '../../native-bindings/libc.js';
 import { fixture, gcc, openDescriptors } from './helpers.js';
 

@@ -1,0 +1,109 @@
+// Threads that make the calls of call-sequence.c, and say through a pipe which are done; call-threads.ts uses them.
+//
+// Why not libuv's: it wakes a thread for every piece of work, on the thread that hands it over, which was a third of the main
+// thread's time in a batch restore. Here a burst wakes one thread; that one, before it goes to work, wakes the next if there
+// is more to do. Calls shorter than a wake-up share a thread so, and one that hangs holds up nobody. Nor can calls that
+// hang use up libuv's threads, which file I/O needs.
+#define _GNU_SOURCE
+#include "call-sequence.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stddef.h>
+#include <unistd.h>
+
+// call-threads.ts knows the offsets.
+struct trip {
+  struct call *calls;
+  struct trip *next;
+  int32_t id;
+};
+
+static pthread_mutex_t lock = PTHREAD_ADAPTIVE_MUTEX_INITIALIZER_NP;
+static pthread_cond_t arrived = PTHREAD_COND_INITIALIZER;
+// All below belong to the lock.
+static struct trip *first, **end = &first;
+static int threads;
+static int idle;
+// A thread has been woken or born that has not looked for work yet.
+static int waking;
+static int done_fd = -1;
+
+static _Noreturn void *serve(void *unused);
+
+// A new thread; signals are for the others.
+static int bear(void) {
+  pthread_t thread;
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  const int failure = pthread_create(&thread, NULL, serve, NULL);
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  if (failure == 0) pthread_detach(thread);
+  return failure;
+}
+
+// Sees to it that some thread will look for work. As many are born as there are trips at once, and the caller bounds those.
+// Gives an errno if there is not one thread and none can be had.
+static int rouse(void) {
+  if (first == NULL || waking) return 0;
+  waking = 1;
+  if (idle > 0) {
+    pthread_cond_signal(&arrived);
+    return 0;
+  }
+  const int failure = bear();
+  if (failure == 0) threads++;
+  else waking = 0;
+  return threads > 0 ? 0 : failure;
+}
+
+static _Noreturn void *serve(void *unused) {
+  (void)unused;
+  pthread_mutex_lock(&lock);
+  waking = 0;
+  for (;;) {
+    struct trip *const trip = first;
+    if (trip == NULL) {
+      idle++;
+      pthread_cond_wait(&arrived, &lock);
+      idle--;
+      waking = 0;
+      continue;
+    }
+    first = trip->next;
+    if (first == NULL) end = &first;
+    rouse();
+    pthread_mutex_unlock(&lock);
+    run_calls(trip->calls);
+    // Shorter than PIPE_BUF, so it is written whole or not at all.
+    while (write(done_fd, &trip->id, sizeof trip->id) < 0 && errno == EINTR) continue;
+    pthread_mutex_lock(&lock);
+  }
+}
+
+// Opens the pipe; gives its reading end, or below 0 an errno. To be called once.
+__attribute__((visibility("default"))) int open_threads(void);
+int open_threads(void) {
+  int ends[2];
+  if (pipe2(ends, O_CLOEXEC) != 0) return -errno;
+  done_fd = ends[1];
+  return ends[0];
+}
+
+// Has a trip made; its id comes through the pipe when it is over. Gives 0, or below 0 an errno when it will not be made.
+__attribute__((visibility("default"))) int start_trip(struct trip *trip);
+int start_trip(struct trip *trip) {
+  pthread_mutex_lock(&lock);
+  trip->next = NULL;
+  struct trip **const former = end;
+  *end = trip;
+  end = &trip->next;
+  const int failure = rouse();
+  // Without a thread nothing else can be in the queue.
+  if (failure != 0) *(end = former) = NULL;
+  pthread_mutex_unlock(&lock);
+  return -failure;
+}

@@ -1,0 +1,109 @@
+// The threads that make C calls beside JavaScript: call-threads.c. CallFrame hands them its trips. They are not libuv's,
+// for the reasons that stand there.
+import { Socket, type OnReadOpts, type SocketConstructorOpts } from 'node:net';
+import { fileURLToPath } from 'node:url';
+import { LhsmError } from './errors.js';
+import { CELL, loadLibrary, type CFunction, type Memory } from './ffi.js';
+
+/** Offsets in struct trip of call-threads.c. */
+const CALLS_AT = 0;
+const ID_AT = 2 * CELL;
+export const TRIP_BYTES = 3 * CELL;
+
+const ID_BYTES = 4;
+/** So many trips that are over are told in one turn of the event loop; the rest in the next. */
+const TOLD_AT_ONCE = 1024;
+
+const advice = {
+  missing: 'Run npm run build on this machine.',
+  symbols: 'Run npm run build on this machine.',
+};
+
+class CallThreads {
+  readonly #start: CFunction;
+  readonly #done: Socket;
+  /** Whom to tell that the trip of this id is over. */
+  readonly #waiting: ((() => void) | undefined)[] = [];
+  readonly #freeIds: number[] = [];
+  #trips = 0;
+  /** The bytes of an id that came in part. */
+  #rest: Buffer = Buffer.alloc(0);
+
+  constructor() {
+    const fn = loadLibrary(
+      fileURLToPath(new URL('calls.so', import.meta.url)),
+      {
+        open_threads: { result: 'i32', args: [] },
+        start_trip: { result: 'i32', args: ['ptr'] },
+      },
+      advice,
+    );
+    this.#start = fn.start_trip;
+    const fd = fn.open_threads.int();
+    if (fd < 0) throw this.#failure(-fd);
+    const onread: OnReadOpts = {
+      buffer: Buffer.alloc(TOLD_AT_ONCE * ID_BYTES),
+      callback: (length, bytes) => {
+        this.#hear(Buffer.from(bytes.buffer, bytes.byteOffset, length));
+        return true;
+      },
+    };
+    // Node takes `onread` with a descriptor, too (net.js); its types have it for connections only.
+    const options: SocketConstructorOpts & { readonly onread: OnReadOpts } = { fd, readable: true, onread };
+    this.#done = new Socket(options);
+    this.#done.unref();
+  }
+
+  /**
+   * Has the list of calls that begins at `calls` made. `done` is called when it is over; until then the memory of both is C's.
+   * Throws LhsmError when there is no thread to make them.
+   */
+  start(trip: Memory, calls: bigint, done: () => void): void {
+    const id = this.#freeIds.pop() ?? this.#waiting.length;
+    trip.bytes.writeBigUInt64LE(calls, CALLS_AT);
+    trip.bytes.writeInt32LE(id, ID_AT);
+    this.#waiting[id] = done;
+    const rc = this.#start.int(trip);
+    if (rc < 0) {
+      this.#forget(id);
+      throw this.#failure(-rc);
+    }
+    // What is under way keeps the process alive, as libuv's own work does.
+    if (this.#trips++ === 0) this.#done.ref();
+  }
+
+  #hear(bytes: Buffer): void {
+    const all = this.#rest.length > 0 ? Buffer.concat([this.#rest, bytes]) : bytes;
+    const whole = all.length - (all.length % ID_BYTES);
+    // A copy: the buffer is filled anew.
+    this.#rest = whole === all.length ? Buffer.alloc(0) : Buffer.from(all.subarray(whole));
+    for (let at = 0; at < whole; at += ID_BYTES) {
+      const id = all.readInt32LE(at);
+      const done = this.#waiting[id];
+      this.#forget(id);
+      if (--this.#trips === 0) this.#done.unref();
+      done?.();
+    }
+  }
+
+  #forget(id: number): void {
+    this.#waiting[id] = undefined;
+    this.#freeIds.push(id);
+  }
+
+  #failure(errno: number): LhsmError {
+    return new LhsmError('cannot have a thread for calls into C', {
+      code: 'NO_THREADS',
+      op: 'pthread_create',
+      errno,
+      hint: 'Raise the limits of threads and descriptors: TasksMax= and LimitNOFILE= of the service, ulimit -u and -n.',
+    });
+  }
+}
+
+let threads: CallThreads | undefined;
+
+/** The process's own. Throws LhsmError when the library is not there, or no pipe can be had. */
+export function callThreads(): CallThreads {
+  return (threads ??= new CallThreads());
+}
