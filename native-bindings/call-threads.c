@@ -62,6 +62,8 @@ static int rouse(void) {
 
 static _Noreturn void *serve(void *unused) {
   (void)unused;
+  // For `top -H` and the like.
+  pthread_setname_np(pthread_self(), "lhsm-call");
   pthread_mutex_lock(&lock);
   waking = 0;
   for (;;) {
