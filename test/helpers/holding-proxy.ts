@@ -1,8 +1,9 @@
 // An HTTP proxy in front of Azurite that holds the requests it is told to hold, until it is opened: tests keep a job under way
 // with it, with no timing involved, while the job's own documents go through.
 import { once } from 'node:events';
-import { createServer, request as ask, type IncomingMessage } from 'node:http';
+import { createServer, type IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { passOn } from './pass-on.js';
 
 export interface HoldingProxy {
   readonly port: number;
@@ -30,15 +31,7 @@ export async function startHoldingProxy(url: string): Promise<HoldingProxy> {
   };
   const server = createServer((request, response) => {
     const pass = (): void => {
-      const { method, headers } = request;
-      const onward = ask({ host: target.hostname, port: target.port, path: request.url, method, headers });
-      onward.on('response', (answer) => {
-        response.writeHead(answer.statusCode ?? 500, answer.headers);
-        answer.pipe(response);
-      });
-      onward.on('error', () => request.socket.destroy());
-      response.on('close', () => onward.destroy());
-      request.pipe(onward);
+      passOn(target, request, response);
     };
     if (!fits(request)) {
       pass();
