@@ -1,31 +1,23 @@
 // An export through daemon, admin API and command line: what goes to the container and what does not, what stands in the
 // way, and the way back into another file system.
-import { execFile, execFileSync } from 'node:child_process';
-import { promisify } from 'node:util';
+import { execFileSync } from 'node:child_process';
 import {
   chmodSync,
   chownSync,
   linkSync,
-  lstatSync,
-  lutimesSync,
   mkdirSync,
   readdirSync,
-  readlinkSync,
   renameSync,
   symlinkSync,
   unlinkSync,
-  utimesSync,
   writeFileSync,
 } from 'node:fs';
 import { createServer } from 'node:net';
 import { once } from 'node:events';
-import { join } from 'node:path';
 import t from 'tap';
-import { LustreSim } from '../lustre-sim/lustre-sim.js';
 import { JobSite } from '../helpers/job-site.js';
 import { blobs, entries, exportAll, metadata } from '../helpers/export-site.js';
-
-const exec = promisify(execFile);
+import { buildTree, comesBack } from '../helpers/round-trip.js';
 
 t.test('what is new or changed is exported, and nothing else', async (t) => {
   const site = await JobSite.start(t);
@@ -197,58 +189,11 @@ t.test('a path of no use is refused before there is a job', async (t) => {
   t.match(outside.stderr, 'is not in the file system');
 });
 
-/** Everything that a tree is: of each name its kind, owner, mode, times and links. */
-function describe(root: string, below = ''): Record<string, unknown> {
-  const tree: Record<string, unknown> = {};
-  for (const name of readdirSync(join(root, below)).sort()) {
-    const path = join(below, name);
-    const stat = lstatSync(join(root, path), { bigint: true });
-    tree[path] = {
-      mode: Number(stat.mode).toString(8),
-      owner: `${stat.uid}:${stat.gid}`,
-      mtimeNs: stat.mtimeNs,
-      ...(stat.isFile() ? { size: stat.size } : {}),
-      ...(stat.isSymbolicLink() ? { target: readlinkSync(join(root, path)) } : {}),
-    };
-    if (stat.isDirectory()) Object.assign(tree, describe(root, path));
-  }
-  return tree;
-}
-
 t.test('exported, imported elsewhere and restored, a tree is what it was', async (t) => {
   const site = await JobSite.start(t);
   await site.daemon();
-  buildTree(site);
-  const before = describe(site.mount);
+  buildTree(site.mount);
   const first = await exportAll(site, 'out');
   t.match(first, { code: 0, state: 'Completed' });
-  const other = await LustreSim.start({ fsname: 'other' });
-  t.teardown(() => other.stop());
-  await site.daemon(1, { mount: other.mount, library: other.library });
-  const back = await site.cliOn(1, 'import', 'start', '--wait', '--json');
-  t.equal(back.code, 0, back.stdout + back.stderr);
-  t.strictSame(describe(other.mount), before);
-  // Azurite lives in this process: who reads must not hold it up.
-  const { stdout } = await exec('diff', ['-r', '--no-dereference', site.mount, other.mount]);
-  t.equal(stdout, '', 'and reads as it did');
-  await other.drained();
-  t.strictSame(describe(other.mount), before, 'also when everything is restored');
+  await comesBack(t, site, 'archive');
 });
-
-function buildTree(site: JobSite): void {
-  const dirs = ['a', 'a/b', 'a/b/empty', 'shared'];
-  for (const dir of dirs) mkdirSync(site.path(dir));
-  const names = ['plain', 'a/ü %?#\\', 'a/b/dots..', 'shared/f'];
-  names.forEach((name, at) => {
-    writeFileSync(site.path(name), name.repeat(at * 1000));
-    chownSync(site.path(name), 1000 + at, 2000 + at);
-    chmodSync(site.path(name), at === 0 ? 0o1644 : 0o600 + at);
-    utimesSync(site.path(name), 1, `1700000${at}00.123456789`);
-  });
-  symlinkSync('../plain', site.path('a/link'));
-  symlinkSync('/dangling/ü', site.path('a/b/dangling'));
-  lutimesSync(site.path('a/link'), 1, 1_600_000_000);
-  chmodSync(site.path('shared'), 0o1777);
-  chownSync(site.path('a/b'), 7, 8);
-  for (const dir of [...dirs].reverse()) utimesSync(site.path(dir), 1, 1_500_000_000);
-}
