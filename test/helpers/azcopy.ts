@@ -61,7 +61,8 @@ export async function installAzcopy(onInstall?: (what: string) => void): Promise
 
 /** Runs `azcopy copy` with these arguments. Its standard input stays open: at its end AzCopy cancels the job. */
 export async function azcopyCopy(program: string, args: readonly string[], dir: string): Promise<string> {
-  const env = { ...process.env, ...azcopyEnv(dir) };
+  // It downloads under longer names otherwise, and fails with those of 255 bytes.
+  const env = { ...process.env, ...azcopyEnv(dir), AZCOPY_DOWNLOAD_TO_TEMP_PATH: 'false' };
   const { stdout } = await exec(program, ['copy', ...args, ...AZCOPY_QUIET], { cwd: dir, env });
   return stdout;
 }
