@@ -19,6 +19,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { Test } from 'tap';
 import { LustreSim } from '../lustre-sim/lustre-sim.js';
+import { job } from './export-site.js';
 import type { JobSite } from './job-site.js';
 
 const exec = promisify(execFile);
@@ -130,6 +131,9 @@ export async function comesBack(
   // Azurite lives in this process: who reads must not hold it up.
   const { stdout } = await exec('diff', ['-r', '--no-dereference', site.mount, other.mount]);
   t.equal(stdout, '', 'and reads as it did');
+  const again = job(await site.cliOn(1, 'export', 'start', '--wait', '--json'));
+  const none = { totalFilesExported: 0, totalDirectoriesExported: 0, totalSymlinksExported: 0 };
+  t.match(again, { state: 'Completed', counts: none }, 'and there is nothing to export');
   t.equal(await daemon.stop(), 0);
   t.strictSame(await other.violations(), []);
 }
