@@ -59,6 +59,8 @@ export const layouts = {
       stx_atime: 64,
       stx_ctime: 96,
       stx_mtime: 112,
+      stx_dev_major: 136,
+      stx_dev_minor: 140,
     },
   },
   ll_futimes_3: {

@@ -203,6 +203,16 @@ export class Libc {
     };
   }
 
+  /** As Lustre.lookAtNames. */
+  lookAtNames(directory: number, names: readonly Buffer[]): Promise<(FileAttributes | number)[]> {
+    return callPool().run(async (frame) => {
+      const sequence = new CallSequence(frame);
+      const looks = names.map((name) => this.#addStatx(frame, sequence, directory, name));
+      await sequence.run();
+      return looks.map(({ call, struct }) => (call.value < 0 ? call.errno : readStatx(struct.bytes)));
+    });
+  }
+
   /** Adds statx to a sequence, as addLook. */
   addStat(
     frame: CallFrame,
@@ -210,16 +220,25 @@ export class Libc {
     fd: number | Load,
     after?: SequencedCall,
   ): (subject: string) => FileAttributes {
-    const struct = frame.alloc(layouts.statx.size);
-    const call = sequence.add(
-      this.#fn.statx,
-      [fd, frame.cstring(''), linux.AT_EMPTY_PATH, linux.STATX_BASIC_STATS, struct],
-      { after },
-    );
+    const { call, struct } = this.#addStatx(frame, sequence, fd, '', after);
     return (subject) => {
       if (call.value < 0) throw callError('statx', subject, call.errno);
       return readStatx(struct.bytes);
     };
+  }
+
+  /** Of a name in a directory, or of the descriptor itself where that is empty; never through a link. */
+  #addStatx(
+    frame: CallFrame,
+    sequence: CallSequence,
+    fd: number | Load,
+    name: Buffer | '',
+    after?: SequencedCall,
+  ): { readonly call: SequencedCall; readonly struct: Memory } {
+    const struct = frame.alloc(layouts.statx.size);
+    const flags = name === '' ? linux.AT_EMPTY_PATH : linux.AT_SYMLINK_NOFOLLOW;
+    const args = [fd, frame.cstring(name), flags, linux.STATX_BASIC_STATS, struct];
+    return { call: sequence.add(this.#fn.statx, args, { after }), struct };
   }
 
   /** Adds lsetxattr to a sequence. */

@@ -15,6 +15,7 @@ import type {
   CurrentAction,
   DataState,
   Fid,
+  FileAttributes,
   FileLook,
   PathLook,
   FileTimes,
@@ -316,6 +317,10 @@ class Liblustreapi implements Lustre {
       check(getFid.name, subject, fidCall.value);
       return { state: readHsmState(state.bytes), fid: readFid(fid.bytes) };
     });
+  }
+
+  lookAtNames(directory: number, names: readonly Buffer[]): Promise<(FileAttributes | number)[]> {
+    return libc().lookAtNames(directory, names);
   }
 
   changeXattrs(fd: number, changes: readonly XattrChange[]): Promise<XattrChanges> {

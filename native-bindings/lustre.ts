@@ -138,6 +138,8 @@ export interface HsmRequest {
 
 /** Attributes of a file, under the names of Node's BigIntStats. Times are nanoseconds since 1970. */
 export interface FileAttributes {
+  /** The file system's, as stat(2) has it. */
+  readonly dev: bigint;
   readonly ino: bigint;
   readonly mode: bigint;
   readonly nlink: bigint;
@@ -249,6 +251,11 @@ export interface Lustre {
    * open(2). Rejects with LhsmError, op `open` where that fails.
    */
   lookAtPath(path: string | Buffer, flags: number, ino: bigint): Promise<PathLook | undefined>;
+  /**
+   * The attributes of names in an open directory, links not followed, in one go; of a name that cannot be looked at, the
+   * errno.
+   */
+  lookAtNames(directory: number, names: readonly Buffer[]): Promise<(FileAttributes | number)[]>;
   /** Changes extended attributes and looks at the attributes before and after, in one go. */
   changeXattrs(fd: number, changes: readonly XattrChange[]): Promise<XattrChanges>;
   /** undefined when the attribute is not there. */

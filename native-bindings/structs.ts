@@ -304,12 +304,19 @@ export function readStat(buffer: Buffer, arch: StatArch): ImportAttributes {
   };
 }
 
+/** As makedev(3) puts it together, and stat(2) gives it (glibc's bits/sysmacros.h). */
+function deviceOf(major: number, minor: number): bigint {
+  const [a, b] = [BigInt(major), BigInt(minor)];
+  return ((a & 0xfffff000n) << 32n) | ((a & 0xfffn) << 8n) | ((b & 0xffffff00n) << 12n) | (b & 0xffn);
+}
+
 /** struct statx: what STATX_BASIC_STATS asks for. */
 export function readStatx(buffer: Buffer): FileAttributes {
   const field = layouts.statx.fields;
   const time = (at: number): bigint =>
     buffer.readBigInt64LE(at) * NS_PER_SECOND + BigInt(buffer.readUInt32LE(at + 8));
   return {
+    dev: deviceOf(buffer.readUInt32LE(field.stx_dev_major), buffer.readUInt32LE(field.stx_dev_minor)),
     ino: buffer.readBigUInt64LE(field.stx_ino),
     mode: BigInt(buffer.readUInt16LE(field.stx_mode)),
     nlink: BigInt(buffer.readUInt32LE(field.stx_nlink)),

@@ -27,7 +27,10 @@ export interface BatchRestoreOptions extends SourceOptions {
 }
 
 export interface BatchRestoreTools {
-  readonly lustre: Pick<Lustre, 'request' | 'hsmState' | 'currentAction' | 'lookAtPath' | 'fidToPath'>;
+  readonly lustre: Pick<
+    Lustre,
+    'request' | 'hsmState' | 'currentAction' | 'lookAtNames' | 'lookAtPath' | 'fidToPath'
+  >;
   readonly events?: Pick<AgentEmitter, 'on'>;
 }
 

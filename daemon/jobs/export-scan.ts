@@ -41,11 +41,9 @@ export async function* scan(
   tools: ScanTools,
   signal: AbortSignal,
 ): AsyncGenerator<readonly Scanned[], void, undefined> {
-  const { mount, spec, parallel } = tools;
-  for await (const { entries, problems } of walkTree(
-    { mount, paths: [startOf(mount, spec)], parallel },
-    signal,
-  )) {
+  const { mount, lustre, spec, parallel } = tools;
+  const walk = walkTree({ mount, lustre, paths: [startOf(mount, spec)], parallel }, signal);
+  for await (const { entries, problems } of walk) {
     const failed = problems.map(({ path, error }) => failure(path, error, {}));
     const found = await mapBounded(entries, parallel, (entry) => look(entry, tools, signal));
     yield [...failed, ...found];

@@ -75,7 +75,8 @@ class Releasing {
 
   async run(signal: AbortSignal): Promise<ReleaseNumbers> {
     const { paths, parallel } = this.#options;
-    const walk = { mount: this.#tools.mount, paths, ...(parallel === undefined ? {} : { parallel }) };
+    const { mount, lustre } = this.#tools;
+    const walk = { mount, lustre, paths, ...(parallel === undefined ? {} : { parallel }) };
     const onFinding = (finding: Finding): void => {
       this.#refuse(finding);
     };

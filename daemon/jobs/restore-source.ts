@@ -39,7 +39,7 @@ export interface SourceHooks {
 const LOOKS_AT_ONCE = 8;
 const BATCH_FILES = 64;
 
-export type StateTools = Pick<Lustre, 'lookAtPath'>;
+export type StateTools = Pick<Lustre, 'lookAtPath' | 'lookAtNames'>;
 
 /**
  * Rejects with what `walkTree` and `walkList` reject with, and with the error of the state directory where that cannot hold the
@@ -80,7 +80,7 @@ async function* asFound(
   hooks: SourceHooks,
   signal: AbortSignal,
 ): AsyncGenerator<ReleasedFile[], void, undefined> {
-  for await (const { entries, problems } of batches(options, signal)) {
+  for await (const { entries, problems } of batches(options, lustre, signal)) {
     for (const { path, error } of problems) hooks.onFinding(findingOf(path, error));
     const looked = await mapBounded(entries, LOOKS_AT_ONCE, (entry) =>
       lookAt(entry, options.mount, lustre, hooks),
@@ -92,11 +92,15 @@ async function* asFound(
   }
 }
 
-function batches(options: SourceOptions, signal: AbortSignal): AsyncGenerator<WalkBatch, void, undefined> {
+function batches(
+  options: SourceOptions,
+  lustre: StateTools,
+  signal: AbortSignal,
+): AsyncGenerator<WalkBatch, void, undefined> {
   const { mount, paths, filesFrom, parallel } = options;
   const common = { mount, ...(parallel === undefined ? {} : { parallel }) };
   if (filesFrom !== undefined) return walkList({ ...common, file: filesFrom }, signal);
-  return walkTree({ ...common, paths }, signal);
+  return walkTree({ ...common, lustre, paths }, signal);
 }
 
 /** The file, if it is released and can be restored. */

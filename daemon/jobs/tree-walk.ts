@@ -2,9 +2,10 @@
 // restore, release and verify take their files from it.
 import type { Dir } from 'node:fs';
 import { opendir } from 'node:fs/promises';
-import { LhsmError, errnoNumber } from '../../native-bindings/errors.js';
+import { LhsmError, errnoName, errnoNumber } from '../../native-bindings/errors.js';
+import type { Lustre } from '../../native-bindings/lustre.js';
 import { showPath } from '../blobs/names.js';
-import { statDescriptor, statPath } from '../movers/descriptors.js';
+import { statDescriptor } from '../movers/descriptors.js';
 import { Share } from '../share.js';
 import { mapBounded } from './bounded.js';
 import { Channel } from './channel.js';
@@ -31,6 +32,7 @@ export interface WalkBatch {
 
 export interface WalkOptions {
   readonly mount: string;
+  readonly lustre: Pick<Lustre, 'lookAtNames'>;
   /** Absolute, or relative to the mount; a file is an entry of its own. Those below another are walked once. */
   readonly paths: readonly (string | Buffer)[];
   /** Directories read, and names looked at, at once. */
@@ -91,10 +93,11 @@ function contains(parent: Buffer, path: Buffer): boolean {
 class Walk {
   readonly batches = new Channel<WalkBatch>(BATCHES_AHEAD);
   readonly #mount: string;
+  readonly #lustre: WalkOptions['lustre'];
   readonly #parallel: number;
   readonly #signal: AbortSignal;
   readonly #stop = new AbortController();
-  /** Calls of the system at once, over all that walk: they hold threads of libuv's pool, which restores need too. */
+  /** Trips to threads at once, over all that walk: restores need threads, too. */
   readonly #calls: Share;
   readonly #walkers = new Set<Promise<void>>();
   readonly #done: Promise<void>;
@@ -102,6 +105,7 @@ class Walk {
 
   constructor(options: WalkOptions, starts: readonly WalkedEntry[], signal: AbortSignal) {
     this.#mount = options.mount;
+    this.#lustre = options.lustre;
     this.#parallel = Math.max(1, options.parallel ?? DEFAULT_PARALLEL);
     this.#calls = new Share(this.#parallel);
     this.#signal = AbortSignal.any([signal, this.#stop.signal]);
@@ -208,16 +212,26 @@ class Walk {
   async #look(fd: number, path: Buffer, names: readonly Buffer[]): Promise<WalkedEntry[]> {
     const problems: WalkProblem[] = [];
     const wanted = path.length > 0 ? names : names.filter((name) => !isOurs(name));
-    const found = await mapBounded(wanted, this.#parallel, async (name) => {
+    if (wanted.length === 0) return [];
+    // Several names a trip, and yet as many trips side by side as are allowed: the MDS answers them side by side.
+    const some = Math.ceil(wanted.length / this.#parallel);
+    const chunks = Array.from({ length: Math.ceil(wanted.length / some) }, (_, i) =>
+      wanted.slice(i * some, (i + 1) * some),
+    );
+    const looks = await mapBounded(chunks, this.#parallel, (chunk) =>
+      this.#calls.run(() => this.#lustre.lookAtNames(fd, chunk)),
+    );
+    const found = looks.flat().map((look, i) => {
+      const name = wanted[i] ?? Buffer.alloc(0);
       const full = path.length === 0 ? name : Buffer.concat([path, Buffer.from('/'), name]);
-      try {
-        const stat = await this.#calls.run(() => statPath(inDirectory(fd, name)));
-        if (stat.dev === this.#device) return entryOf(full, stat);
+      if (typeof look !== 'number') {
+        if (look.dev === this.#device) return entryOf(full, look);
         problems.push({ path: full, error: elsewhere(full) });
-      } catch (error) {
-        // Removed since it was listed: then it is no part of the tree.
-        if (!isGone(error)) problems.push({ path: full, error: walkError('lstat', full, error) });
+        return undefined;
       }
+      const error = lookError(full, look);
+      // Removed since it was listed: then it is no part of the tree.
+      if (!isGone(error)) problems.push({ path: full, error });
       return undefined;
     });
     const entries = found.filter((entry) => entry !== undefined);
@@ -255,6 +269,11 @@ const asBytes = { encoding: 'buffer', bufferSize: BATCH_ENTRIES } as unknown as 
 function isOurs(name: Buffer): boolean {
   const text = name.toString('latin1');
   return text === '.lustre' || isStatusFile(text);
+}
+
+function lookError(path: Buffer, errno: number): LhsmError {
+  const code = errnoName(errno);
+  return new LhsmError(`lstat of ${showPath(path)} failed: ${code}`, { code, op: 'lstat', errno });
 }
 
 function elsewhere(path: Buffer): LhsmError {

@@ -95,7 +95,8 @@ class Verifying {
 
   async run(signal: AbortSignal): Promise<VerifyNumbers> {
     const { paths, parallel } = this.#options;
-    const walk = { mount: this.#tools.mount, paths, ...(parallel === undefined ? {} : { parallel }) };
+    const { mount, lustre } = this.#tools;
+    const walk = { mount, lustre, paths, ...(parallel === undefined ? {} : { parallel }) };
     const onFinding = (finding: Finding): void => {
       this.#tell(finding);
     };

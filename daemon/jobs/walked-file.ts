@@ -1,10 +1,10 @@
 // Names below the mount: what a path given by an operator leads to, and a file that was found opened again as itself.
 // tree-walk.ts, path-list.ts and the operations on trees call it.
-import { close as closeCallback, constants, open as openCallback, realpath, type BigIntStats } from 'node:fs';
+import { close as closeCallback, constants, open as openCallback, realpath } from 'node:fs';
 import { isAbsolute } from 'node:path';
 import { promisify } from 'node:util';
 import { LhsmError, errnoNumber, hasCode, systemErrorName } from '../../native-bindings/errors.js';
-import type { Lustre, PathLook } from '../../native-bindings/lustre.js';
+import type { FileAttributes, Lustre, PathLook } from '../../native-bindings/lustre.js';
 import { showPath } from '../blobs/names.js';
 import { statDescriptor, statPath } from '../movers/descriptors.js';
 
@@ -21,7 +21,7 @@ export interface WalkedEntry {
   readonly path: Buffer;
   readonly kind: WalkedKind;
   /** The name's own attributes, a link not followed. */
-  readonly stat: BigIntStats;
+  readonly stat: FileAttributes;
   /** A file that has other names, too: one file, one blob. */
   readonly hardLinked: boolean;
 }
@@ -32,15 +32,19 @@ export interface WalkProblem {
   readonly error: LhsmError;
 }
 
-export function entryOf(path: Buffer, stat: BigIntStats): WalkedEntry {
+export function entryOf(path: Buffer, stat: FileAttributes): WalkedEntry {
   const kind = kindOf(stat);
   return { path, kind, stat, hardLinked: kind === 'file' && stat.nlink > 1n };
 }
 
-function kindOf(stat: BigIntStats): WalkedKind {
-  if (stat.isFile()) return 'file';
-  if (stat.isDirectory()) return 'directory';
-  return stat.isSymbolicLink() ? 'symlink' : 'special';
+const kinds = new Map<number, WalkedKind>([
+  [constants.S_IFREG, 'file'],
+  [constants.S_IFDIR, 'directory'],
+  [constants.S_IFLNK, 'symlink'],
+]);
+
+function kindOf({ mode }: FileAttributes): WalkedKind {
+  return kinds.get(Number(mode) & constants.S_IFMT) ?? 'special';
 }
 
 /** The failure of a call of the system on something below the mount. */

@@ -106,6 +106,7 @@ t.test('a look tells attributes and extended attributes of any size in one go', 
     const { attributes, xattrs } = await host.look(fd, ['user.none', 'user.v']);
     t.same(xattrs, [undefined, value], `${size} bytes`);
     const {
+      dev,
       ino,
       mode,
       nlink,
@@ -119,7 +120,7 @@ t.test('a look tells attributes and extended attributes of any size in one go', 
     } = fstatSync(fd, {
       bigint: true,
     });
-    t.same(attributes, { ino, mode, nlink, uid, gid, size: length, blocks, atimeNs, mtimeNs, ctimeNs });
+    t.same(attributes, { dev, ino, mode, nlink, uid, gid, size: length, blocks, atimeNs, mtimeNs, ctimeNs });
   }
   await t.rejects(host.look(BAD_FD, ['user.v']), { code: 'EBADF', op: 'statx' });
   await t.rejects(host.look(fd, ['nonsense.x']), {

@@ -1,6 +1,6 @@
 // Every call by path, descriptor and FID over a stand-in library: arguments reach C whole, results come back whole,
 // errors name function, subject and errno.
-import { closeSync, constants, readFileSync, statSync } from 'node:fs';
+import { closeSync, constants, lstatSync, openSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { UserAction } from '../../native-bindings/constants.js';
@@ -157,6 +157,25 @@ t.test('FIDs, paths, descriptors, data versions', async (t) => {
     code: 'ENOENT',
     message: /0xfedcba9876543210:.* on \/mnt/,
   });
+});
+
+t.test('names of a directory are looked at together, and none stands in the way of the others', async (t) => {
+  const dir = t.testdir({ file: 'abc', directory: {}, link: t.fixture('symlink', 'nowhere') });
+  const fd = openSync(dir, constants.O_RDONLY);
+  t.teardown(() => {
+    closeSync(fd);
+  });
+  const names = ['file', 'none', 'directory', 'link', 'n'.repeat(300)].map((name) => Buffer.from(name));
+  const looks = await lustre.lookAtNames(fd, names);
+  for (const [i, name] of ['file', undefined, 'directory', 'link'].entries()) {
+    if (name === undefined) continue;
+    const { dev, ino, mode, nlink, uid, gid, size, blocks, mtimeNs } = lstatSync(join(dir, name), {
+      bigint: true,
+    });
+    t.match(looks[i], { dev, ino, mode, nlink, uid, gid, size, blocks, mtimeNs });
+  }
+  t.same([looks[1], looks[4]], [2, 36], 'ENOENT, ENAMETOOLONG');
+  t.same(await lustre.lookAtNames(fd, []), []);
 });
 
 t.test('the name of the file system', (t) => {

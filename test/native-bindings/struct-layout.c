@@ -88,6 +88,8 @@ static void structs(void)
 	FIELD(statx, stx_atime);
 	FIELD(statx, stx_ctime);
 	FIELD(statx, stx_mtime);
+	FIELD(statx, stx_dev_major);
+	FIELD(statx, stx_dev_minor);
 	SIZE(stat);
 	FIELD(stat, st_mode);
 	FIELD(stat, st_uid);

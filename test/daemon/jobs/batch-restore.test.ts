@@ -144,13 +144,13 @@ t.test('a cancel, and a file that is removed meanwhile', async (t) => {
   const stop = new AbortController();
   let count = 0;
   copytool.verdict = async () => {
-    count += 1;
-    if (count === 1) {
+    const number = (count += 1);
+    if (number === 1) {
       await unlink(paths[0] ?? '');
       await unlink(paths[1] ?? '');
     }
-    if (count === 30) stop.abort(new Error('enough'));
-    return count > 10 ? new Promise<number>(() => undefined) : 0;
+    if (number === 30) stop.abort(new Error('enough'));
+    return number > 10 ? new Promise<number>(() => undefined) : 0;
   };
   const ran = await restore({ paths: [dir], window: 40 }, stop.signal);
   t.equal(ran.result, 'canceled');

@@ -67,9 +67,11 @@ export class TestCopytool {
       });
     });
     let errno = 0;
+    let isBegun = false;
     try {
       const isRestore = item.action === CopytoolAction.RESTORE;
       const action = await copytool.begin(item.raw, { opensData: isRestore });
+      isBegun = true;
       errno = await Promise.race([this.verdict(item), canceled]);
       if (isRestore) {
         const fd = await action.openData();
@@ -78,9 +80,11 @@ export class TestCopytool {
       await action.end(item.extent, 0, errno);
     } catch (error) {
       errno = hasCode(error, 'EBUSY') ? 16 : 5;
-      if (hasCode(error, 'ECANCELED')) {
+      const isCanceled = hasCode(error, 'ECANCELED');
+      // A file that is removed before its action begins: the request waits for an end all the same.
+      if (isCanceled || !isBegun) {
         const action = await copytool.begin(item.raw, { isError: true });
-        await action.end(item.extent, 0, 125);
+        await action.end(item.extent, 0, isCanceled ? 125 : errno);
       }
     } finally {
       this.#canceled.delete(item.cookie);

@@ -6,6 +6,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
 import { walkTree, type WalkBatch, type WalkOptions } from '../../../daemon/jobs/tree-walk.js';
+import { callThreads } from '../../../native-bindings/call-threads.js';
+import { loadLustre } from '../../../native-bindings/liblustreapi.js';
 import { walkList } from '../../../daemon/jobs/path-list.js';
 import { LustreSim } from '../../lustre-sim/lustre-sim.js';
 
@@ -16,6 +18,7 @@ t.teardown(async () => {
   await sim.stop();
   await rm(elsewhere, { recursive: true });
 });
+const lustre = loadLustre({ library: sim.library });
 const path = (...names: string[]): string => join(sim.mount, ...names);
 
 interface Found {
@@ -42,8 +45,10 @@ async function collect(batches: AsyncIterable<WalkBatch>): Promise<Found> {
 }
 
 const walk = (paths: WalkOptions['paths'], parallel = 4): Promise<Found> =>
-  collect(walkTree({ mount: sim.mount, paths, parallel }, noSignal));
+  collect(walkTree({ mount: sim.mount, lustre, paths, parallel }, noSignal));
 
+// The pipe of the threads that look stays open.
+callThreads();
 const descriptors = (): number => readdirSync('/proc/self/fd').length;
 
 t.test('every name once, with its kind, links not followed, special files never opened', async (t) => {
@@ -113,14 +118,14 @@ t.test('more entries than a batch, wide and deep, by one walker and by many', as
 
 t.test('who stops taking, or aborts, leaves nothing open', async (t) => {
   const before = descriptors();
-  for await (const batch of walkTree({ mount: sim.mount, paths: ['wide'] }, noSignal)) {
+  for await (const batch of walkTree({ mount: sim.mount, lustre, paths: ['wide'] }, noSignal)) {
     t.ok(batch.entries.length > 0);
     break;
   }
   t.equal(descriptors(), before);
   const stop = new AbortController();
   const taking = (async () => {
-    for await (const { entries } of walkTree({ mount: sim.mount, paths: ['wide'] }, stop.signal)) {
+    for await (const { entries } of walkTree({ mount: sim.mount, lustre, paths: ['wide'] }, stop.signal)) {
       if (entries.length > 0) stop.abort(new Error('enough'));
     }
   })();
