@@ -20,7 +20,8 @@ import type { JobDocument } from './jobs/job.js';
 import { jobSpec, type JobRequest } from './jobs/job-request.js';
 import { JobStore } from './jobs/job-store.js';
 import { LocalState, jobsFolder } from './jobs/local-state.js';
-import { JobRunner, type JobPlace } from './jobs/runner.js';
+import { JobRunner } from './jobs/runner.js';
+import type { JobPlace } from './jobs/runner-options.js';
 import { fileSystemId } from './movers/file-system-id.js';
 
 export interface AgentJobsOptions {

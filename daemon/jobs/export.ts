@@ -20,7 +20,7 @@ import type { ExportCounts, ExportSpec, LogEntry } from './job.js';
 import { isLeft, type JobWork, type WorkContext, type WorkMaker, type WorkProgress } from './job-work.js';
 import { PathCalls } from './path-calls.js';
 import type { RequestTimings } from './request-options.js';
-import type { JobPlace } from './runner.js';
+import type { JobPlace } from './runner-options.js';
 import { PathResolver } from './walked-file.js';
 
 export interface ExportTools {
