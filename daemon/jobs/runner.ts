@@ -22,6 +22,8 @@ export class JobRunner {
   #running: RunningJob | undefined;
   /** From the first check of a wish until its job runs. */
   #starting: string | undefined;
+  /** Of the last start: rejects never. */
+  #begun: Promise<unknown> = Promise.resolve();
   #over: Promise<void> = Promise.resolve();
 
   constructor(options: RunnerOptions) {
@@ -52,19 +54,9 @@ export class JobRunner {
    */
   async start(spec: JobSpec, signal: AbortSignal): Promise<JobDocument> {
     this.#refuseIfBusy();
-    this.#starting = spec.name;
-    try {
-      const job = await beginJob(this.#options, spec, AbortSignal.any([signal, this.#closing.signal]));
-      this.#over = this.#runToEnd(job).catch((error: unknown) => {
-        this.#options.log.error(
-          { job: spec.name, err: error },
-          'a job is over, but the local state of jobs is not',
-        );
-      });
-      return job.document;
-    } finally {
-      this.#starting = undefined;
-    }
+    const begun = this.#start(spec, AbortSignal.any([signal, this.#closing.signal]));
+    this.#begun = begun.catch(() => undefined);
+    return begun;
   }
 
   /** The newest first, of all nodes. */
@@ -93,9 +85,10 @@ export class JobRunner {
     return this.#stored.log(name, format, signal);
   }
 
-  /** Interrupts what runs, so that the next process goes on with it. */
+  /** Interrupts what runs, so that the next process goes on with it. Resolves when nothing of it is under way any more. */
   async close(): Promise<void> {
     this.#closing.abort(new LhsmError('the daemon stops', { code: 'ECANCELED', op: 'job' }));
+    await this.#begun;
     await this.#running?.interrupt(LAST_WORDS_MS);
     await this.#over;
   }
@@ -114,8 +107,26 @@ export class JobRunner {
     });
   }
 
+  async #start(spec: JobSpec, signal: AbortSignal): Promise<JobDocument> {
+    this.#starting = spec.name;
+    try {
+      const job = await beginJob(this.#options, spec, signal);
+      this.#over = this.#runToEnd(job).catch((error: unknown) => {
+        this.#options.log.error(
+          { job: spec.name, err: error },
+          'a job is over, but the local state of jobs is not',
+        );
+      });
+      return job.document;
+    } finally {
+      this.#starting = undefined;
+    }
+  }
+
   async #runToEnd(job: RunningJob): Promise<void> {
     this.#running = job;
+    // It came too late for `close` to see it.
+    if (this.#closing.signal.aborted) await job.interrupt(LAST_WORDS_MS);
     const outcome = await job.run();
     this.#running = undefined;
     if (outcome === 'ended') this.#options.local.clear();

@@ -45,12 +45,13 @@ class FakeWork implements JobWork {
 
   async run(signal: AbortSignal): Promise<void> {
     this.isRunning = true;
+    signal.throwIfAborted();
     const stopped = new Promise<void>((resolve) => {
       signal.addEventListener('abort', () => {
         resolve();
       });
     });
-    await Promise.race([this.#ended, ...(signal.aborted ? [] : [stopped])]);
+    await Promise.race([this.#ended, stopped]);
     signal.throwIfAborted();
   }
 

@@ -1,4 +1,5 @@
 // The runner: one job at a time, from its start to its end, over a logging container in memory.
+import { once } from 'node:events';
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { hostname } from 'node:os';
@@ -170,6 +171,54 @@ t.test('a daemon that stops leaves its job to the next process', async (t) => {
   t.match(await site.status('one'), { state: 'Completed', resumes: 1 });
   await next.runner.close();
   await next.runner.close();
+});
+
+t.test('a daemon that stops while a job starts takes it back', async (t) => {
+  const site = new FakeSite(t);
+  let isMaking = false;
+  const node = site.node('node1', {
+    check: async (_context, signal) => {
+      isMaking = true;
+      await once(signal, 'abort');
+      signal.throwIfAborted();
+    },
+  });
+  const starting = node.runner.start(specOf('one'), never);
+  const refused = t.rejects(starting, { code: 'ECANCELED' });
+  await until(() => isMaking);
+  await node.runner.close();
+  t.match(await site.status('one'), { state: 'Failed', errorCode: 'ECANCELED' });
+  t.same(node.local.read(), { current: undefined });
+  await refused;
+  const other = site.node('node2');
+  await other.start('two');
+  await other.end();
+});
+
+t.test('a job that is ready just as the daemon stops is left to the next process', async (t) => {
+  for (const begin of ['start', 'resume'] as const) {
+    const site = new FakeSite(t);
+    if (begin === 'resume') {
+      const dead = site.node();
+      await dead.start('one');
+      dead.kill();
+    }
+    let stopped: Promise<void> | undefined;
+    const node = site.node('node1', {
+      check: () => {
+        // Its work is made all the same.
+        stopped = node.runner.close();
+      },
+    });
+    if (begin === 'resume') node.runner.resume();
+    else await node.runner.start(specOf('one'), never);
+    await until(() => stopped !== undefined);
+    await stopped;
+    t.equal(node.runner.current, undefined, begin);
+    t.match(node.works, [{ isClosed: true }]);
+    t.match(await site.status('one'), { state: 'InProgress' });
+    t.match(node.local.read(), { current: { name: 'one' } });
+  }
 });
 
 t.test('a lock that was lost is taken again, and the job goes on', async (t) => {
