@@ -150,24 +150,15 @@ export class Libc {
     return fds.map((_, i) => set.bytes.readInt16LE(i * linux.POLLFD_BYTES + 6));
   }
 
-  /** As Lustre.getXattr. */
-  getXattr(fd: number, name: string): Promise<Buffer | undefined> {
-    return this.#readXattr(this.#fn.fgetxattr, fd, name);
-  }
-
   /** As Lustre.getXattrPath. */
-  getXattrPath(path: string | Buffer, name: string): Promise<Buffer | undefined> {
-    return this.#readXattr(this.#fn.lgetxattr, path, name);
-  }
-
-  async #readXattr(fn: CFunction, file: number | string | Buffer, name: string): Promise<Buffer | undefined> {
+  async getXattrPath(path: string | Buffer, name: string): Promise<Buffer | undefined> {
     const xattrs = await withRoom((room) =>
       callPool().run(async (frame) => {
         const sequence = new CallSequence(frame);
-        const from = typeof file === 'number' ? file : frame.cstring(file);
-        const read = this.#addXattrs(frame, sequence, { fn, file: from }, [name], room);
+        const from = { fn: this.#fn.lgetxattr, file: frame.cstring(path) };
+        const read = this.#addXattrs(frame, sequence, from, [name], room);
         await sequence.run();
-        return read(fileName(file));
+        return read(fileName(path));
       }),
     );
     return xattrs[0];
@@ -364,14 +355,6 @@ export class Libc {
       const args = [linux.AT_FDCWD, frame.cstring(path), times, linux.AT_SYMLINK_NOFOLLOW];
       const { errno } = await callOnce(frame, this.#fn.utimensat, args);
       if (errno !== 0) throw callError('utimensat', fileName(path), errno);
-    });
-  }
-
-  /** An attribute that is not there is ENODATA. */
-  async removeXattr(fd: number, name: string): Promise<void> {
-    await callPool().run(async (frame) => {
-      const { errno } = await callOnce(frame, this.#fn.fremovexattr, [fd, frame.cstring(name)]);
-      if (errno !== 0) throw callError('fremovexattr', `${name} of descriptor ${fd}`, errno);
     });
   }
 

@@ -327,16 +327,8 @@ class Liblustreapi implements Lustre {
     return libc().changeXattrs(fd, changes);
   }
 
-  getXattr(fd: number, name: string): Promise<Buffer | undefined> {
-    return libc().getXattr(fd, name);
-  }
-
   setXattr(fd: number, name: string, value: Buffer): Promise<void> {
     return libc().setXattr(fd, name, value);
-  }
-
-  removeXattr(fd: number, name: string): Promise<void> {
-    return libc().removeXattr(fd, name);
   }
 
   getXattrPath(path: string | Buffer, name: string): Promise<Buffer | undefined> {

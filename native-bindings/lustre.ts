@@ -258,11 +258,8 @@ export interface Lustre {
   lookAtNames(directory: number, names: readonly Buffer[]): Promise<(FileAttributes | number)[]>;
   /** Changes extended attributes and looks at the attributes before and after, in one go. */
   changeXattrs(fd: number, changes: readonly XattrChange[]): Promise<XattrChanges>;
-  /** undefined when the attribute is not there. */
-  getXattr(fd: number, name: string): Promise<Buffer | undefined>;
   setXattr(fd: number, name: string, value: Buffer): Promise<void>;
-  removeXattr(fd: number, name: string): Promise<void>;
-  /** As getXattr, by path (lgetxattr): of the name itself, a link not followed. */
+  /** By path (lgetxattr): of the name itself, a link not followed. undefined when the attribute is not there. */
   getXattrPath(path: string | Buffer, name: string): Promise<Buffer | undefined>;
   /** As setXattr, by path (lsetxattr): a link is not followed. */
   setXattrPath(path: string | Buffer, name: string, value: Buffer): Promise<void>;

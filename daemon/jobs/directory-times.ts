@@ -1,9 +1,8 @@
 // Modification times that directories are to have at the end of an import: making children moves them. They wait in a
 // file on the local disk, so that memory does not grow with the number of directories. import.ts writes and applies it.
 import { createReadStream } from 'node:fs';
-import { open, unlink, type FileHandle } from 'node:fs/promises';
+import { open, type FileHandle } from 'node:fs/promises';
 import { createInterface } from 'node:readline';
-import { hasCode } from '../../native-bindings/errors.js';
 
 /** Lines held in memory before they are written. */
 const MAX_WAITING = 1000;
@@ -65,12 +64,5 @@ export class DirectoryTimes {
 
   async close(): Promise<void> {
     await this.flush().finally(() => this.#file.close());
-  }
-
-  /** After `close`: it is needed no more. */
-  async remove(): Promise<void> {
-    await unlink(this.#path).catch((error: unknown) => {
-      if (!hasCode(error, 'ENOENT')) throw error;
-    });
   }
 }

@@ -65,7 +65,7 @@ t.test('nothing is released whose copy is not the one that the file remembers', 
   await container.getBlockBlobClient('bad/changed').upload('content of changed', 18);
   await container.getBlockBlobClient('bad/cut').upload('short', 5);
   const file = await open(path('bad/unpinned'));
-  await lustre.removeXattr(file.fd, 'trusted.lhsm_etag');
+  await lustre.changeXattrs(file.fd, [{ name: 'trusted.lhsm_etag', value: undefined }]);
   await file.close();
   await container.getBlobClient('bad/tier').setAccessTier('Archive');
   const ran = await run({ paths: ['bad'] });

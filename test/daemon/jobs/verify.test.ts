@@ -161,7 +161,7 @@ t.test('what cannot be judged is a warning, and not repaired', async (t) => {
     await file.close();
   }
   const file = await open(path('doubt/unpinned'));
-  await lustre.removeXattr(file.fd, 'trusted.lhsm_etag');
+  await lustre.changeXattrs(file.fd, [{ name: 'trusted.lhsm_etag', value: undefined }]);
   await file.close();
   await lustre.setHsmState(path('doubt/lost'), { set: LOST, clear: 0 });
   const ran = await run({ paths: ['doubt'], repair: true });

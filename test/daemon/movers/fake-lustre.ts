@@ -58,17 +58,17 @@ type Used = Pick<
   | 'look'
   | 'lookByFid'
   | 'changeXattrs'
-  | 'getXattr'
   | 'getXattrPath'
   | 'pathToFid'
   | 'setXattr'
-  | 'removeXattr'
   | 'setTimes'
   | 'hsmStateFd'
   | 'setHsmStateFd'
 >;
 /** Runs before a call; throws to make it fail. `subject` is the xattr's name, where there is one. */
 type Hook = (subject?: string) => void;
+/** What may be hooked: calls, and the removals that changeXattrs makes. */
+type Step = keyof Used | 'removeXattr';
 
 export class FakeLustre implements Used {
   readonly mount = mkdtempSync(join(tmpdir(), 'lhsm-movers-'));
@@ -88,7 +88,7 @@ export class FakeLustre implements Used {
   }
 
   /** Calls `hook` before each call of the method, until another one is set. */
-  before(method: keyof Used, hook: Hook): void {
+  before(method: Step, hook: Hook): void {
     this.#hooks.set(method, hook);
   }
 
@@ -204,9 +204,11 @@ export class FakeLustre implements Used {
     return { states, dataVersion, attributes: fstatSync(fd, { bigint: true }) };
   }
 
-  async look(fd: number, names: readonly string[]): Promise<FileLook> {
-    const xattrs = await Promise.all(names.map((name) => this.getXattr(fd, name)));
-    return { attributes: fstatSync(fd, { bigint: true }), xattrs };
+  look(fd: number, names: readonly string[]): Promise<FileLook> {
+    return this.#call('look', () => ({
+      attributes: fstatSync(fd, { bigint: true }),
+      xattrs: names.map((name) => this.#of(fd)?.xattrs.get(name)),
+    }));
   }
 
   async lookByFid(mount: string, fid: Fid, flags: number, names: readonly string[]): Promise<FileLook> {
@@ -225,7 +227,7 @@ export class FakeLustre implements Used {
     try {
       for (const { name, value } of changes) {
         if (value) await this.setXattr(fd, name, value);
-        else if (this.#of(fd)?.xattrs.has(name)) await this.removeXattr(fd, name);
+        else if (this.#of(fd)?.xattrs.has(name)) await this.#removeXattr(fd, name);
         made += 1;
       }
     } catch (error) {
@@ -233,10 +235,6 @@ export class FakeLustre implements Used {
       failure = error;
     }
     return { before, after: fstatSync(fd, { bigint: true }), made, failure };
-  }
-
-  getXattr(fd: number, name: string): Promise<Buffer | undefined> {
-    return this.#call('getXattr', () => this.#of(fd)?.xattrs.get(name), name);
   }
 
   getXattrPath(path: string | Buffer, name: string): Promise<Buffer | undefined> {
@@ -253,14 +251,8 @@ export class FakeLustre implements Used {
     );
   }
 
-  removeXattr(fd: number, name: string): Promise<void> {
-    return this.#call(
-      'removeXattr',
-      () => {
-        if (this.#change(fd)?.xattrs.delete(name) !== true) throw this.#error('ENODATA', 'fremovexattr');
-      },
-      name,
-    );
+  #removeXattr(fd: number, name: string): Promise<void> {
+    return this.#call('removeXattr', () => void this.#change(fd)?.xattrs.delete(name), name);
   }
 
   setTimes(fd: number, times: FileTimes): Promise<void> {
@@ -320,7 +312,7 @@ export class FakeLustre implements Used {
     return node;
   }
 
-  #call<T>(method: keyof Used, answer: () => T, subject?: string): Promise<T> {
+  #call<T>(method: Step, answer: () => T, subject?: string): Promise<T> {
     // As in the binding, nothing is answered in the same turn.
     return new Promise((resolve) => setImmediate(resolve)).then(() => {
       this.#hooks.get(method)?.(subject);

@@ -158,7 +158,7 @@ t.test('an abort before anything is done asks for nothing', async (t) => {
 
 t.test('an abort on the way ends the restore', async (t) => {
   const { bench, fid } = await archived(t, 'content');
-  bench.lustre.before('getXattr', () => {
+  bench.lustre.before('look', () => {
     bench.signal.abort();
   });
   await t.rejects(bench.restore(fid), { name: 'AbortError' });
