@@ -1,10 +1,10 @@
 // What no single key can say: checks of keys against each other. load.ts calls them on whatever parts of the
 // configuration are well-formed, so that everything wrong is said at once.
-import { isDeepStrictEqual } from 'node:util';
 import { defaultBufferMib, defaults, defaultWorkers } from './defaults.js';
 import type { Problem } from './problems.js';
-import { mostSegments } from '../blobs/container-url.js';
-import { loggingArchive } from './logging-container.js';
+import { containerAddress, mostSegments } from '../blobs/container-url.js';
+import { loggingPlace, type PlacedArchive } from '../blobs/logging-place.js';
+import { isContainerName } from '../blobs/names.js';
 import type { FileArchive, FileConfig } from './schema.js';
 
 /** The parts that are well-formed; archives keep their position in the file. */
@@ -19,8 +19,10 @@ export function normalisePrefix(prefix: string): string {
   return trimmed === '' ? '' : `${trimmed}/`;
 }
 
-const containerName = /^(?:\$root|\$web|[a-z0-9](?:-?[a-z0-9]){2,62})$/;
 const loopback = /^(?:localhost|127(?:\.\d+){3}|\[::1\])$/;
+
+/** $logs is the service's own, and only for reading. */
+const isOurs = (name: string): boolean => isContainerName(name) && name !== '$logs';
 
 const parseUrl = (text: string): URL | undefined => (URL.canParse(text) ? new URL(text) : undefined);
 
@@ -37,7 +39,7 @@ export function containerProblem({ container, credential }: FileArchive): Omit<P
 
 /** The same for a container without a credential of its own, where a bare name will do. */
 function addressProblem(container: string): Omit<Problem, 'path'> | undefined {
-  if (!container.includes('://')) return containerName.test(container) ? undefined : badName(container);
+  if (!container.includes('://')) return isOurs(container) ? undefined : badName(container);
   const url = parseUrl(container);
   if (!url) return { message: 'is not a URL that can be read' };
   // Never show the query or the user part: it may be a secret.
@@ -59,7 +61,7 @@ function addressProblem(container: string): Omit<Problem, 'path'> | undefined {
       hint: 'Folders within the container go into prefix = "…".',
     };
   }
-  return containerName.test(name) ? undefined : badName(name);
+  return isOurs(name) ? undefined : badName(name);
 }
 
 function badName(name: string): Omit<Problem, 'path'> {
@@ -133,11 +135,15 @@ function sameContainer(a: FileArchive, b: FileArchive): boolean {
   return plain(a) === plain(b);
 }
 
-/** Of a bare name, whose account nobody knows here, and a URL that its connection string is to open. */
-function sameName({ container, credential }: FileArchive, logging: FileArchive): boolean {
-  const url = parseUrl(logging.container);
-  const isLender = !container.includes('://') && isDeepStrictEqual(credential, logging.credential);
-  return isLender && url?.pathname.split('/').filter(Boolean).at(-1) === container;
+/** The account of a bare name stands in its connection string only. undefined for an address that is wrong. */
+function placed(archive: FileArchive): PlacedArchive | undefined {
+  if (containerProblem(archive)) return undefined;
+  const { container, credential } = archive;
+  return {
+    container,
+    credential,
+    address: container.includes('://') ? containerAddress(container) : undefined,
+  };
 }
 
 function* loggingProblems(logging: string, archives: readonly FileArchive[]): Iterable<Problem> {
@@ -147,14 +153,17 @@ function* loggingProblems(logging: string, archives: readonly FileArchive[]): It
     yield { ...bad, path, message: `jobs.logging_container ${bad.message}` };
     return;
   }
-  const found = loggingArchive(logging, archives);
+  const known = archives.map(placed).filter((archive) => archive !== undefined);
+  // Where the address of an archive is to be mended first, it may be in that one's account.
+  if (known.length < archives.length) return;
+  const found = loggingPlace(logging, known);
   if (!found) {
     yield {
       path,
       message: 'jobs.logging_container is in an account of none of the archives',
       hint: "It is opened with an archive's credential: name a container beside one of theirs.",
     };
-  } else if (archives.some((archive) => sameContainer(archive, found) || sameName(archive, found))) {
+  } else if (found.isData) {
     yield {
       path,
       message: "jobs.logging_container is an archive's container",

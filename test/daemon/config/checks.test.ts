@@ -108,6 +108,7 @@ t.test('containers', (t) => {
     'http://127.0.0.1:10000/devstoreaccount1/abc',
     `${blob}/$root`,
     `${blob}/a-b-c/`,
+    `${blob}/a-b`,
   ];
   for (const container of good) {
     t.equal(
@@ -121,6 +122,8 @@ t.test('containers', (t) => {
     [`${blob}/ab`, /has no valid container name: ab/],
     [`${blob}/Upper`, /has no valid container name/],
     [`${blob}/a--b`, /has no valid container name/],
+    [`${blob}/${'a-'.repeat(40)}a`, /has no valid container name/],
+    [`${blob}/$logs`, /has no valid container name/],
     ['http://acct.blob.core.windows.net/abc', /is not an https URL/],
     ['ftp://acct/abc', /is not an https URL/],
     ['https://', /is not a URL that can be read/],

@@ -1,7 +1,6 @@
 // The table [jobs]: units, bounds, and where the logging container may be.
 import t from 'tap';
 import { parseConfig } from '../../../daemon/config/load.js';
-import { loggingArchive } from '../../../daemon/config/logging-container.js';
 import { describeConfig } from '../../../daemon/config/to-config.js';
 import { messageOf, MINIMAL } from './helpers.js';
 
@@ -67,6 +66,11 @@ t.test('mistakes', (t) => {
     [logging('https://other.blob.core.windows.net/logs'), /account of none of the archives/],
     [logging('https://acct.blob.core.windows.net/cold/'), /is an archive's container/],
     [logging('cold'), /is an archive's container/],
+    // Only what can be known is said of it.
+    [
+      logging('https://acct.blob.core.windows.net/logs', MINIMAL.replace('https:', 'http:')),
+      /^[^,\n]*: line \d+: archive\[1\]\.container is not an https URL[^\n]*$/,
+    ],
     [logging('cold', BARE), /is an archive's container/],
     [logging('https://acct.blob.core.windows.net/cold', BARE), /is an archive's container/],
     [
@@ -81,26 +85,5 @@ t.test('mistakes', (t) => {
       String(message),
     );
   }
-  t.end();
-});
-
-t.test('the logging container borrows the archive of its account', (t) => {
-  const url = (account: string, name: string) => `https://${account}.blob.core.windows.net/${name}`;
-  const archives = [
-    { container: url('one', 'a'), prefix: 'p/', credential: 1 },
-    { container: url('two', 'b'), prefix: '', credential: 2 },
-  ];
-  const found = (container: string, of = archives) => loggingArchive(container, of);
-  t.same(found('logs'), { container: url('one', 'logs'), prefix: '', credential: 1 });
-  t.match(found(url('two', 'logs/')), { container: url('two', 'logs'), credential: 2 });
-  t.equal(found(url('three', 'logs')), undefined);
-  const bare = [{ container: 'a', prefix: '', credential: 3 }];
-  t.match(found('logs', bare), { container: 'logs', credential: 3 });
-  t.match(found(url('any', 'logs'), bare), { container: url('any', 'logs'), credential: 3 });
-  const emulator = [{ container: 'http://127.0.0.1:10000/acct/a', prefix: '', credential: 4 }];
-  t.match(found('logs', emulator), { container: 'http://127.0.0.1:10000/acct/logs' });
-  t.match(found('http://127.0.0.1:10000/acct/logs', emulator), { credential: 4 });
-  t.equal(found('http://127.0.0.1:10000/other/logs', emulator), undefined);
-  t.equal(found('logs', []), undefined);
   t.end();
 });
