@@ -2,22 +2,19 @@
 // daemon, with the bench's blob server as the container. Prints stubs a second, the simulator's own part in that, CPU, and
 // memory for N and for many more blobs; random files are read through the mount.
 import { execFile } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs, promisify } from 'node:util';
 import type { JobDocument } from '../../daemon/jobs/job.js';
-import { Daemon } from '../helpers/daemon.js';
-import { LustreSim } from '../lustre-sim/lustre-sim.js';
-import { repositoryRoot } from '../lustre-sim/build.js';
+import type { Daemon } from '../helpers/daemon.js';
+import type { LustreSim } from '../lustre-sim/lustre-sim.js';
 import { startAzuriteProcess, type AzuriteProcess } from './azurite-process.js';
-import { ATTRIBUTES, countWrong, PER_DIRECTORY, SAMPLES, SAS, SIZE_BYTES } from './compare-files.js';
+import { countWrong, PER_DIRECTORY, SAMPLES } from './compare-files.js';
+import { cli, inImportSite, progress } from './import-site.js';
 import { amissInImport, type ImportReport } from './import-verdict.js';
-import { BlobServer } from './native/blob-server.js';
 import { buildNative } from './native/native.js';
 
 const exec = promisify(execFile);
-const CLI = join(repositoryRoot(), 'dist/daemon/cli/main.js');
 /** As many as the job has calls under way by default. */
 const FLOOR_THREADS = 32;
 
@@ -28,10 +25,6 @@ interface Run {
   readonly peakRssMiB: number;
   readonly simulatorMsPerStub: number;
   readonly wrong: number;
-}
-
-function progress(text: string): void {
-  process.stderr.write(`${text}\n`);
 }
 
 /** The highest resident memory until told to stop. */
@@ -59,33 +52,11 @@ async function simulatorMs(sim: LustreSim, stubs: number): Promise<number> {
 }
 
 async function importOf(blobs: number, azurite: AzuriteProcess, isSampled: boolean): Promise<Run> {
-  const scratch = mkdtempSync(join(tmpdir(), 'lhsm-bench-import-'));
-  const sasFile = join(scratch, 'sas');
-  writeFileSync(sasFile, SAS, { mode: 0o600 });
-  const server = await BlobServer.start({
-    series: [{ name: 'data', count: blobs, sizeBytes: SIZE_BYTES, perDirectory: PER_DIRECTORY }],
-    metadata: ATTRIBUTES,
-  });
-  const sim = await LustreSim.start();
-  const daemon = await Daemon.start({
-    mount: sim.mount,
-    library: sim.library,
-    archives: [
-      { id: 1, container: server.url, credential: `{ type = "sas", file = ${JSON.stringify(sasFile)} }` },
-      {
-        id: 2,
-        container: `${azurite.url}/archive`,
-        credential: `{ type = "connection-string", file = ${JSON.stringify(azurite.connectionStringFile)} }`,
-      },
-    ],
-    more: `[http]\nlisten = "off"\n[jobs]\nlogging_container = ${JSON.stringify(`${azurite.url}/logs`)}\n`,
-  });
-  try {
+  return inImportSite({ azurite, blobs: { data: blobs } }, async (site) => {
+    const { daemon, server, sim } = site;
     const cpuMs = daemon.cpuMs();
     const rss = watchRss(daemon);
-    const cli = [CLI, '--run-dir', join(daemon.dir, 'run'), 'import', 'start', '--archive-id', '1'];
-    const { stdout } = await exec(process.execPath, [...cli, '--wait', '--json'], { maxBuffer: 1 << 26 });
-    const job = JSON.parse(stdout) as JobDocument;
+    const job = (await cli(site, 'import', 'start', '--archive-id', '1')) as JobDocument;
     const seconds = (Date.parse(job.lastCompletionTime ?? '') - Date.parse(job.lastStartedTime)) / 1000;
     const run = { blobs, seconds, cpuMs: daemon.cpuMs() - cpuMs, peakRssMiB: rss() };
     const imported = 'importedFiles' in job.counts ? job.counts.importedFiles : 0;
@@ -93,15 +64,7 @@ async function importOf(blobs: number, azurite: AzuriteProcess, isSampled: boole
     const floorMs = await simulatorMs(sim, Math.min(blobs, 100_000));
     const unread = isSampled ? await countWrong(sim.mount, server.url, 'data', blobs) : 0;
     return { ...run, simulatorMsPerStub: floorMs, wrong: unread + (blobs - imported) };
-  } catch (error) {
-    progress(daemon.output().slice(-20_000));
-    throw error;
-  } finally {
-    await daemon.stop();
-    await sim.stop();
-    await server.stop();
-    rmSync(scratch, { recursive: true });
-  }
+  });
 }
 
 function rounded(value: number, digits: number): number {

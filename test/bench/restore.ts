@@ -3,18 +3,17 @@
 // bench's blob server as the container; a reader elsewhere in the file system tells what both do to everybody else.
 import { execFile, fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { loadavg, tmpdir } from 'node:os';
+import { writeFileSync } from 'node:fs';
+import { loadavg } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs, promisify } from 'node:util';
 import type { OperationDocument } from '../../daemon/jobs/operation.js';
-import { cpuMsOf, Daemon } from '../helpers/daemon.js';
+import { cpuMsOf } from '../helpers/daemon.js';
 import { repositoryRoot } from '../lustre-sim/build.js';
-import { LustreSim } from '../lustre-sim/lustre-sim.js';
 import { startAzuriteProcess, type AzuriteProcess } from './azurite-process.js';
-import { ATTRIBUTES, countWrong, PER_DIRECTORY, SAMPLES, SAS, SIZE_BYTES } from './compare-files.js';
-import { BlobServer } from './native/blob-server.js';
+import { countWrong, PER_DIRECTORY, SAMPLES, SIZE_BYTES } from './compare-files.js';
+import { cli, inImportSite, OUTPUT_BYTES, progress, type ImportSite } from './import-site.js';
 import {
   amissInRestore,
   WANTED_FILES_PER_SECOND,
@@ -23,7 +22,6 @@ import {
 } from './restore-verdict.js';
 
 const exec = promisify(execFile);
-const CLI = join(repositoryRoot(), 'dist/daemon/cli/main.js');
 const SCRIPT = join(repositoryRoot(), 'test/bench/restore-script.sh');
 const READER = fileURLToPath(new URL('./reader-child.js', import.meta.url));
 /** What its page recommends at most, and its example has. */
@@ -33,22 +31,11 @@ const ASIDE_FILES = 5000;
 const IDLE_READS = 15;
 /** `[jobs] window`, the default. */
 const WINDOW = 3000;
-const BUFFER = 1 << 26;
-
-interface Site {
-  readonly sim: LustreSim;
-  readonly server: BlobServer;
-  readonly daemon: Daemon;
-}
 
 interface Measured {
   readonly seconds: number;
   readonly daemonCpuMs: number;
   readonly simulatorCpuMs: number;
-}
-
-function progress(text: string): void {
-  process.stderr.write(`${text}\n`);
 }
 
 function rounded(value: number, digits = 1): number {
@@ -97,7 +84,7 @@ class Reader {
   }
 }
 
-async function measured({ daemon, sim }: Site, work: () => Promise<unknown>): Promise<Measured> {
+async function measured({ daemon, sim }: ImportSite, work: () => Promise<unknown>): Promise<Measured> {
   const [begunMs, daemonCpuMs, simulatorCpuMs] = [performance.now(), daemon.cpuMs(), cpuMsOf(sim.pid)];
   await work();
   return {
@@ -116,22 +103,17 @@ function rateOf(files: number, runs: readonly Measured[]): RestoreRate {
   };
 }
 
-async function cli({ daemon }: Site, ...args: string[]): Promise<unknown> {
-  const line = [CLI, '--run-dir', join(daemon.dir, 'run'), ...args, '--wait', '--json'];
-  return JSON.parse((await exec(process.execPath, line, { maxBuffer: BUFFER })).stdout);
-}
-
-async function runScript(site: Site, series: string): Promise<void> {
+async function runScript(site: ImportSite, series: string): Promise<void> {
   const { sim } = site;
   await exec('sh', [SCRIPT, sim.build.lfs, join(sim.mount, series), String(SCRIPT_BATCH)], {
-    maxBuffer: BUFFER,
+    maxBuffer: OUTPUT_BYTES,
   });
 }
 
 /** Files of which nothing but the name is there. */
 async function countReleased(mount: string, series: string): Promise<number> {
   const { stdout } = await exec('find', [join(mount, series), '-type', 'f', '-printf', '%b\n'], {
-    maxBuffer: BUFFER,
+    maxBuffer: OUTPUT_BYTES,
   });
   return stdout.split('\n').filter((blocks) => blocks !== '' && Number(blocks) <= 1).length;
 }
@@ -143,7 +125,10 @@ interface Amounts {
 }
 
 /** The script's part is restored half before ours and half after it, so that both see the same weather. */
-async function compare(site: Site, { files, scriptFiles, loopPeriodS }: Amounts): Promise<RestoreReport> {
+async function compare(
+  site: ImportSite,
+  { files, scriptFiles, loopPeriodS }: Amounts,
+): Promise<RestoreReport> {
   const { sim, server } = site;
   const reader = new Reader(sim.mount);
   const never = new Promise<void>(() => undefined);
@@ -199,50 +184,18 @@ async function compare(site: Site, { files, scriptFiles, loopPeriodS }: Amounts)
 
 async function restoreOf(amounts: Amounts, azurite: AzuriteProcess): Promise<RestoreReport> {
   const { files, scriptFiles, loopPeriodS } = amounts;
-  const scratch = mkdtempSync(join(tmpdir(), 'lhsm-bench-restore-'));
-  const sasFile = join(scratch, 'sas');
-  writeFileSync(sasFile, SAS, { mode: 0o600 });
   const half = Math.floor(scriptFiles / 2);
-  const counts = { aside: ASIDE_FILES, script1: half, script2: scriptFiles - half, tree: files };
-  const server = await BlobServer.start({
-    series: Object.entries(counts).map(([name, count]) => ({
-      name,
-      count,
-      sizeBytes: SIZE_BYTES,
-      perDirectory: PER_DIRECTORY,
-    })),
-    metadata: ATTRIBUTES,
-  });
-  const sim = await LustreSim.start({ loopPeriodS, tunables: { 'hsm.max_requests': String(WINDOW) } });
-  const credential = (type: string, file: string): string =>
-    `{ type = "${type}", file = ${JSON.stringify(file)} }`;
-  const daemon = await Daemon.start({
-    mount: sim.mount,
-    library: sim.library,
-    archives: [
-      { id: 1, container: server.url, credential: credential('sas', sasFile) },
-      {
-        id: 2,
-        container: `${azurite.url}/archive`,
-        credential: credential('connection-string', azurite.connectionStringFile),
-      },
-    ],
-    more: `[http]\nlisten = "off"\n[jobs]\nwindow = ${WINDOW}\nlogging_container = ${JSON.stringify(`${azurite.url}/logs`)}\n`,
-  });
-  const site = { sim, server, daemon };
-  try {
+  const settings = {
+    azurite,
+    blobs: { aside: ASIDE_FILES, script1: half, script2: scriptFiles - half, tree: files },
+    sim: { loopPeriodS, tunables: { 'hsm.max_requests': String(WINDOW) } },
+    jobs: `window = ${WINDOW}`,
+  };
+  return inImportSite(settings, async (site) => {
     await cli(site, 'import', 'start', '--archive-id', '1');
     progress(`${files + scriptFiles + ASIDE_FILES} files are imported`);
-    return await compare(site, amounts);
-  } catch (error) {
-    progress(daemon.output().slice(-20_000));
-    throw error;
-  } finally {
-    await daemon.stop();
-    await sim.stop();
-    await server.stop();
-    rmSync(scratch, { recursive: true });
-  }
+    return compare(site, amounts);
+  });
 }
 
 export async function run(argv: string[]): Promise<boolean> {
