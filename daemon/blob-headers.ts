@@ -11,8 +11,23 @@ export interface BlobAnswer {
   readonly _response: { readonly headers: { get(name: string): string | undefined } };
 }
 
+/** The header that tells files from directories, on accounts with a hierarchical namespace. */
+export const RESOURCE_TYPE = 'x-ms-resource-type';
+
+const isDirectory = (resourceType: string): boolean => resourceType.toLowerCase() === 'directory';
+
+/** A directory may be told by that header only: then the metadata say it as those of other directories do. */
+export function metadataOfType(
+  metadata: Readonly<Record<string, string>>,
+  resourceType: string | undefined,
+): Readonly<Record<string, string>> {
+  const isFolder = resourceType !== undefined && isDirectory(resourceType);
+  return isFolder ? { ...metadata, hdi_isfolder: 'true' } : metadata;
+}
+
 /** `sizeBytes` is the whole blob's: of Content-Length, or the total in Content-Range. */
 export function blobHeaders(answer: BlobAnswer, sizeBytes: number): BlobHeaders {
+  const { headers } = answer._response;
   const metadata: Record<string, string> = {};
   for (const [key, value] of Object.entries(answer.metadata ?? {})) metadata[key.toLowerCase()] = value;
   return {
@@ -20,8 +35,8 @@ export function blobHeaders(answer: BlobAnswer, sizeBytes: number): BlobHeaders 
     etag: answer.etag ?? '',
     blobType: answer.blobType ?? '',
     // The SDK's model of Get Blob leaves the tier out.
-    accessTier: answer._response.headers.get('x-ms-access-tier'),
-    metadata,
+    accessTier: headers.get('x-ms-access-tier'),
+    metadata: metadataOfType(metadata, headers.get(RESOURCE_TYPE)),
     lastModified: answer.lastModified,
   };
 }
@@ -33,13 +48,13 @@ export function blobHeaders(answer: BlobAnswer, sizeBytes: number): BlobHeaders 
 export function hierarchicalHeaders({ _response }: BlobAnswer): HierarchicalHeaders | undefined {
   const said = (name: string): string | undefined => _response.headers.get(name);
   const [owner, group, permissions] = [said('x-ms-owner'), said('x-ms-group'), said('x-ms-permissions')];
-  const type = said('x-ms-resource-type')?.toLowerCase();
+  const type = said(RESOURCE_TYPE);
   if ((owner ?? group ?? permissions ?? type) === undefined) return undefined;
   return {
     ...(owner === undefined ? {} : { owner }),
     ...(group === undefined ? {} : { group }),
     ...(permissions === undefined ? {} : { permissions }),
-    ...(type === undefined ? {} : { isDirectory: type === 'directory' }),
+    ...(type === undefined ? {} : { isDirectory: isDirectory(type) }),
   };
 }
 

@@ -13,12 +13,12 @@ import {
   type BlobLocation,
   type ExpectedVersion,
 } from '../blob.js';
-import { blobHeaders, hierarchicalHeaders, sameMetadata, type BlobAnswer } from '../blob-headers.js';
+import { blobHeaders, hierarchicalHeaders, sameMetadata } from '../blob-headers.js';
 import type { ArchiveConfig } from '../config/config.js';
 import { hasHierarchy } from './account-kind.js';
 import { archiveAccess } from './archive-access.js';
 import type { ArchiveContainer } from './archive-container.js';
-import { nameMissing } from './blob-requests.js';
+import { despiteLostAnswers, nameMissing } from './blob-requests.js';
 import type { ContainerAddress } from './container-url.js';
 import type { CredentialOptions } from './credentials.js';
 import { FlatListing, type ListingPort } from './flat-listing.js';
@@ -163,7 +163,11 @@ export class AzureContainer implements ArchiveContainer {
       const answer = await blob
         .getProperties({ abortSignal: signal })
         .catch((error: unknown) => nameMissing(error, blob, signal));
-      return withHierarchy(blobHeaders(answer, answer.contentLength ?? 0), answer);
+      const hierarchical = hierarchicalHeaders(answer);
+      return {
+        ...blobHeaders(answer, answer.contentLength ?? 0),
+        ...(hierarchical === undefined ? {} : { hierarchical }),
+      };
     };
     try {
       return await this.#try('Get Blob Properties', name, signal, look, policy);
@@ -182,88 +186,89 @@ export class AzureContainer implements ArchiveContainer {
     return this.putSmall(name, Buffer.alloc(0), metadata, expected, signal);
   }
 
-  async putSmall(
+  putSmall(
     name: string,
     body: Buffer,
     metadata: Readonly<Record<string, string>>,
     expected: ExpectedVersion,
     signal: AbortSignal,
   ): Promise<string> {
-    let tries = 0;
-    try {
-      return await this.#try('Put Blob', name, signal, async (attempt) => {
-        tries = attempt.number;
-        const answer = await this.#blob(name).upload(body, body.length, {
-          abortSignal: signal,
-          metadata: { ...metadata },
-          conditions: conditionsOf(expected),
-        });
-        return answer.etag ?? '';
-      });
-    } catch (error) {
-      if (tries < 2 || !isCode(error, 'BLOB_CHANGED')) throw error;
-      // The answer to an earlier try may have been lost after the service had done it: then the blob is as we want it.
-      const found = await this.properties(name, signal);
-      if (found?.sizeBytes !== body.length || !sameMetadata(found.metadata, metadata)) throw error;
-      if (body.length > 0 && !(await this.readSmall(name, body.length, found.etag, signal)).equals(body))
-        throw error;
-      return found.etag;
-    }
+    return despiteLostAnswers(
+      (tried) =>
+        this.#try('Put Blob', name, signal, async (attempt) => {
+          tried(attempt);
+          const answer = await this.#blob(name).upload(body, body.length, {
+            abortSignal: signal,
+            metadata: { ...metadata },
+            conditions: conditionsOf(expected),
+          });
+          return answer.etag ?? '';
+        }),
+      async (error, mayBeDone) => {
+        if (!mayBeDone || !isCode(error, 'BLOB_CHANGED')) throw error;
+        // Done by an earlier try, the blob is as we want it.
+        const found = await this.properties(name, signal);
+        if (found?.sizeBytes !== body.length || !sameMetadata(found.metadata, metadata)) throw error;
+        if (body.length > 0 && !(await this.readSmall(name, body.length, found.etag, signal)).equals(body))
+          throw error;
+        return found.etag;
+      },
+    );
   }
 
-  async setMetadata(
+  setMetadata(
     name: string,
     metadata: Readonly<Record<string, string>>,
     etag: string,
     signal: AbortSignal,
   ): Promise<string> {
-    let tries = 0;
-    try {
-      return await this.#try('Set Blob Metadata', name, signal, async (attempt) => {
-        tries = attempt.number;
-        const conditions = conditionsOf({ etag });
-        const answer = await this.#blob(name).setMetadata(
-          { ...metadata },
-          { abortSignal: signal, conditions },
-        );
-        return answer.etag ?? '';
-      });
-    } catch (error) {
-      if (!isCode(error, 'BLOB_CHANGED')) throw error;
-      // As with delete the blob may be gone, as with putEmpty an earlier try may have done it.
-      const found = await this.properties(name, signal);
-      if (!found) throw this.#missing('Set Blob Metadata', name);
-      if (tries > 1 && sameMetadata(found.metadata, metadata)) return found.etag;
-      throw error;
-    }
+    return despiteLostAnswers(
+      (tried) =>
+        this.#try('Set Blob Metadata', name, signal, async (attempt) => {
+          tried(attempt);
+          const conditions = conditionsOf({ etag });
+          const answer = await this.#blob(name).setMetadata(
+            { ...metadata },
+            { abortSignal: signal, conditions },
+          );
+          return answer.etag ?? '';
+        }),
+      async (error, mayBeDone) => {
+        if (!isCode(error, 'BLOB_CHANGED')) throw error;
+        // As with delete the blob may be gone.
+        const found = await this.properties(name, signal);
+        if (!found) throw this.#missing('Set Blob Metadata', name);
+        if (mayBeDone && sameMetadata(found.metadata, metadata)) return found.etag;
+        throw error;
+      },
+    );
   }
 
-  async delete(
+  delete(
     name: string,
     expected: ExpectedVersion,
     signal: AbortSignal,
     beforeEachTry?: () => Promise<void>,
   ): Promise<void> {
-    let tries = 0;
-    try {
-      await this.#try('Delete Blob', name, signal, async (attempt) => {
-        await beforeEachTry?.();
-        tries = attempt.number;
-        await this.#blob(name).delete({
-          abortSignal: signal,
-          conditions: conditionsOf(expected),
-        });
-      });
-    } catch (error) {
-      // A condition on a blob that is gone may be answered with 412 as well.
-      const gone =
-        isCode(error, 'BLOB_MISSING') ||
-        (isCode(error, 'BLOB_CHANGED') && (await this.properties(name, signal)) === undefined);
-      if (!gone) throw error;
-      // Gone at a second try: the first one did it, and its answer was lost.
-      if (tries > 1) return;
-      throw this.#missing('Delete Blob', name);
-    }
+    return despiteLostAnswers(
+      (tried) =>
+        this.#try('Delete Blob', name, signal, async (attempt) => {
+          await beforeEachTry?.();
+          tried(attempt);
+          await this.#blob(name).delete({
+            abortSignal: signal,
+            conditions: conditionsOf(expected),
+          });
+        }),
+      async (error, mayBeDone) => {
+        // A condition on a blob that is gone may be answered with 412 as well.
+        const gone =
+          isCode(error, 'BLOB_MISSING') ||
+          (isCode(error, 'BLOB_CHANGED') && (await this.properties(name, signal)) === undefined);
+        if (!gone) throw error;
+        if (!mayBeDone) throw this.#missing('Delete Blob', name);
+      },
+    );
   }
 
   async probe(signal: AbortSignal): Promise<void> {
@@ -337,14 +342,6 @@ export class AzureContainer implements ArchiveContainer {
       run,
     );
   }
-}
-
-/** Accounts with a hierarchical namespace tell owner and mode, and may tell a directory, by headers only. */
-function withHierarchy(headers: BlobHeaders, answer: BlobAnswer): BlobHeaders {
-  const hierarchical = hierarchicalHeaders(answer);
-  if (hierarchical === undefined) return headers;
-  if (hierarchical.isDirectory !== true) return { ...headers, hierarchical };
-  return { ...headers, hierarchical, metadata: { ...headers.metadata, hdi_isfolder: 'true' } };
 }
 
 /** At most so many bytes; the rest is not read. */

@@ -2,6 +2,7 @@
 // classes call it.
 import type { BlobClient } from '@azure/storage-blob';
 import type { Readable } from 'node:stream';
+import type { Attempt } from '../azure-retry.js';
 import {
   codeInBody,
   httpStatus,
@@ -10,6 +11,25 @@ import {
   serviceCode,
   withCode,
 } from '../azure-errors.js';
+
+/**
+ * A request that changes something, tried again when its answer is lost, may be refused for what its first try has done. `look` is
+ * told of the failure and whether there was an earlier try; it answers what the lost answer said, or throws. `send` hands each
+ * attempt to `tried` just before the request.
+ */
+export async function despiteLostAnswers<T>(
+  send: (tried: (attempt: Attempt) => void) => Promise<T>,
+  look: (error: unknown, mayBeDone: boolean) => Promise<T>,
+): Promise<T> {
+  let tries = 0;
+  try {
+    return await send(({ number }) => {
+      tries = number;
+    });
+  } catch (error) {
+    return look(error, tries > 1);
+  }
+}
 
 /**
  * Not every proxy or emulator passes the header on that says what is missing, and a HEAD has no body that could say

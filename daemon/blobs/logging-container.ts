@@ -8,7 +8,7 @@ import { conditionsOf, type BlobHeaders, type ExpectedVersion } from '../blob.js
 import { blobHeaders, sameMetadata } from '../blob-headers.js';
 import type { ArchiveAccess } from './archive-access.js';
 import type { ContainerOptions } from './azure-container.js';
-import { nameMissing } from './blob-requests.js';
+import { despiteLostAnswers, nameMissing } from './blob-requests.js';
 import { blobUrl } from './names.js';
 
 export type LoggingOptions = Omit<ContainerOptions, 'probePatienceMs'>;
@@ -135,34 +135,30 @@ export class LoggingContainer {
    * is expected, LEASE_LOST or BLOB_LEASED when it is not under this lease. With an expected version, an answer that was
    * lost does no harm; without one, a late duplicate may undo what was written after it.
    */
-  async write(
-    name: string,
-    body: Buffer | string,
-    options: WriteOptions,
-    signal: AbortSignal,
-  ): Promise<string> {
+  write(name: string, body: Buffer | string, options: WriteOptions, signal: AbortSignal): Promise<string> {
     const bytes = Buffer.from(body);
     const { expected, leaseId, metadata = {}, contentType } = options;
-    let tries = 0;
-    try {
-      return await this.#try('Put Blob', name, signal, async (attempt) => {
-        tries = attempt.number;
-        const blob = this.#blob(name).getBlockBlobClient();
-        const answer = await blob.upload(bytes, bytes.length, {
-          abortSignal: signal,
-          metadata: { ...metadata },
-          conditions: { ...conditionsOf(expected), ...(leaseId === undefined ? {} : { leaseId }) },
-          ...(contentType === undefined ? {} : { blobHTTPHeaders: { blobContentType: contentType } }),
-        });
-        return answer.etag ?? '';
-      });
-    } catch (error) {
-      if (tries < 2 || !hasCode(error, 'BLOB_CHANGED')) throw error;
-      // The answer to an earlier try may have been lost after the service had done it: then the blob is as we want it.
-      const found = await this.read(name, signal);
-      if (found?.body.equals(bytes) && sameMetadata(found.metadata, metadata)) return found.etag;
-      throw error;
-    }
+    return despiteLostAnswers(
+      (tried) =>
+        this.#try('Put Blob', name, signal, async (attempt) => {
+          tried(attempt);
+          const blob = this.#blob(name).getBlockBlobClient();
+          const answer = await blob.upload(bytes, bytes.length, {
+            abortSignal: signal,
+            metadata: { ...metadata },
+            conditions: { ...conditionsOf(expected), ...(leaseId === undefined ? {} : { leaseId }) },
+            ...(contentType === undefined ? {} : { blobHTTPHeaders: { blobContentType: contentType } }),
+          });
+          return answer.etag ?? '';
+        }),
+      async (error, mayBeDone) => {
+        if (!mayBeDone || !hasCode(error, 'BLOB_CHANGED')) throw error;
+        // Done by an earlier try, the blob is as we want it.
+        const found = await this.read(name, signal);
+        if (found?.body.equals(bytes) && sameMetadata(found.metadata, metadata)) return found.etag;
+        throw error;
+      },
+    );
   }
 
   /** Names that begin with `prefix`, in the service's order, a page at a time in memory. */
@@ -207,23 +203,24 @@ export class LoggingContainer {
    * more, also when the answer is lost. Rejects with BLOB_CHANGED when the blob has another length: it is for the caller
    * to look at what stands there.
    */
-  async append(name: string, bytes: Buffer, expectedPosition: number, signal: AbortSignal): Promise<void> {
-    let tries = 0;
-    try {
-      await this.#try('Append Block', name, signal, async (attempt) => {
-        tries = attempt.number;
-        await this.#appendBlob(name).appendBlock(bytes, bytes.length, {
-          abortSignal: signal,
-          conditions: { appendPosition: expectedPosition },
-        });
-      });
-    } catch (error) {
-      if (tries < 2 || !hasCode(error, 'BLOB_CHANGED')) throw error;
-      const found = await this.look(name, signal);
-      if (found?.sizeBytes !== expectedPosition + bytes.length) throw error;
-      const there = await this.#range(name, expectedPosition, bytes.length, signal);
-      if (!there.equals(bytes)) throw error;
-    }
+  append(name: string, bytes: Buffer, expectedPosition: number, signal: AbortSignal): Promise<void> {
+    return despiteLostAnswers(
+      (tried) =>
+        this.#try('Append Block', name, signal, async (attempt) => {
+          tried(attempt);
+          await this.#appendBlob(name).appendBlock(bytes, bytes.length, {
+            abortSignal: signal,
+            conditions: { appendPosition: expectedPosition },
+          });
+        }),
+      async (error, mayBeDone) => {
+        if (!mayBeDone || !hasCode(error, 'BLOB_CHANGED')) throw error;
+        const found = await this.look(name, signal);
+        if (found?.sizeBytes !== expectedPosition + bytes.length) throw error;
+        const there = await this.#range(name, expectedPosition, bytes.length, signal);
+        if (!there.equals(bytes)) throw error;
+      },
+    );
   }
 
   /**

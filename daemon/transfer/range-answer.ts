@@ -2,6 +2,7 @@
 import { LhsmError } from '../../native-bindings/errors.js';
 import { plainText } from '../azure-errors.js';
 import type { BlobHeaders } from '../blob.js';
+import { metadataOfType, RESOURCE_TYPE } from '../blob-headers.js';
 import type { Answer } from './worker/messages.js';
 
 export interface AskedRange {
@@ -78,14 +79,12 @@ export function headersOfAnswer({ headers }: Answer, sizeBytes: number, subject:
   for (const [name, value] of Object.entries(headers)) {
     if (name.startsWith('x-ms-meta-')) metadata[name.slice('x-ms-meta-'.length)] = value;
   }
-  // Accounts with a hierarchical namespace may tell a directory by a header only.
-  if (headers['x-ms-resource-type']?.toLowerCase() === 'directory') metadata['hdi_isfolder'] = 'true';
   return {
     sizeBytes,
     etag,
     blobType: headers['x-ms-blob-type'] ?? '',
     accessTier: headers['x-ms-access-tier'],
-    metadata,
+    metadata: metadataOfType(metadata, headers[RESOURCE_TYPE]),
     lastModified: dateOf(headers['last-modified']),
   };
 }
