@@ -7,7 +7,8 @@ import { crc64Implementation } from '../native-bindings/crc64.js';
 import { describeError } from '../native-bindings/errors.js';
 import { loadLustre } from '../native-bindings/liblustreapi.js';
 import { containerOptions } from './agent-parts.js';
-import { createArchiveContainer } from './blobs/azure-container.js';
+import { createArchiveContainer, type ContainerOptions } from './blobs/azure-container.js';
+import { loggingContainerOf } from './blobs/logging-address.js';
 import type { ArchiveConfig, Config } from './config/config.js';
 import { loadIdMap } from './jobs/id-map.js';
 import { deviceOf } from './mount-lock.js';
@@ -36,10 +37,17 @@ export async function check(config: Config, print: (line: string) => void): Prom
       writable(folder);
     });
   }
+  const options = containerOptions(config, pino({ level: 'silent' }));
   for (const archive of config.archives) {
-    await attempt(`archive ${archive.id}, container ${archive.container}`, () => probe(archive, config));
+    await attempt(`archive ${archive.id}, container ${archive.container}`, () => probe(archive, options));
   }
-  for (const map of [config.jobs.userMap, config.jobs.groupMap]) {
+  const { loggingContainer, userMap, groupMap } = config.jobs;
+  if (loggingContainer !== undefined) {
+    await attempt(`logging container ${loggingContainer}`, () =>
+      probeLogging(config, loggingContainer, options),
+    );
+  }
+  for (const map of [userMap, groupMap]) {
     if (map === undefined) continue;
     await attempt(`map ${map}`, async () => {
       const { size } = await loadIdMap(map, new AbortController().signal);
@@ -49,10 +57,23 @@ export async function check(config: Config, print: (line: string) => void): Prom
   return good;
 }
 
-async function probe(archive: ArchiveConfig, config: Config): Promise<void> {
-  const container = createArchiveContainer(archive, containerOptions(config, pino({ level: 'silent' })));
+async function probe(archive: ArchiveConfig, options: ContainerOptions): Promise<void> {
+  const container = createArchiveContainer(archive, options);
   try {
     await container.probe(new AbortController().signal);
+  } finally {
+    container.close();
+  }
+}
+
+async function probeLogging(
+  { archives }: Config,
+  loggingContainer: string,
+  options: ContainerOptions,
+): Promise<void> {
+  const container = loggingContainerOf(archives, loggingContainer, options);
+  try {
+    await container.check(new AbortController().signal);
   } finally {
     container.close();
   }

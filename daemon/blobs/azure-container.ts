@@ -18,7 +18,7 @@ import type { ArchiveConfig } from '../config/config.js';
 import { hasHierarchy } from './account-kind.js';
 import { archiveAccess } from './archive-access.js';
 import type { ArchiveContainer } from './archive-container.js';
-import { despiteLostAnswers, nameMissing } from './blob-requests.js';
+import { despiteLostAnswers, nameMissing, probePolicy, withinPatience } from './blob-requests.js';
 import type { ContainerAddress } from './container-url.js';
 import type { CredentialOptions } from './credentials.js';
 import { FlatListing, type ListingPort } from './flat-listing.js';
@@ -47,10 +47,6 @@ export interface ContainerOptions
 
 const DEFAULT_STALL_TIMEOUT_MS = 60_000;
 
-/** A probe tells how things are now, so it is less patient than what moves content: tries, and time for all of them. */
-const PROBE_TRIES = 4;
-const PROBE_PATIENCE_MS = 20_000;
-
 /** One archive id's container. `close` frees its connections; it may then not be used any more. */
 export class AzureContainer implements ArchiveContainer {
   readonly archiveId: number;
@@ -61,7 +57,6 @@ export class AzureContainer implements ArchiveContainer {
   readonly #auth: BlobAuth;
   readonly #clients: AzureClients;
   readonly #policy: RetryPolicy;
-  readonly #probePolicy: RetryPolicy;
   readonly #gate = new ThrottleGate();
   readonly #options: ContainerOptions;
   readonly #hierarchical: 'auto' | boolean;
@@ -79,8 +74,6 @@ export class AzureContainer implements ArchiveContainer {
     this.#hierarchical = config.hierarchical ?? 'auto';
     this.#options = options;
     this.#policy = retryPolicyOf(options);
-    const probeTries = Math.min(this.#policy.maxTries, PROBE_TRIES);
-    this.#probePolicy = { ...this.#policy, maxTries: probeTries, maxPassingTries: probeTries };
     this.#clients = new AzureClients({
       caFile: options.caFile,
       socketTimeoutMs: options.stallTimeoutMs ?? DEFAULT_STALL_TIMEOUT_MS,
@@ -272,22 +265,14 @@ export class AzureContainer implements ArchiveContainer {
   }
 
   async probe(signal: AbortSignal): Promise<void> {
-    const { probePatienceMs = PROBE_PATIENCE_MS } = this.#options;
-    const patience = AbortSignal.timeout(probePatienceMs);
-    try {
-      // A read needs no more rights than every restore does; that there is no such blob is the good answer.
-      const name = `${this.prefix}.lhsm-probe`;
-      await this.#lookAt(name, AbortSignal.any([signal, patience]), this.#probePolicy);
-    } catch (error) {
-      if (!patience.aborted || signal.aborted) throw error;
-      throw new LhsmError(`container ${this.container} has not answered for ${probePatienceMs / 1000} s.`, {
-        code: 'UNREACHABLE',
-        op: 'probe',
-        errno: 11,
-        retryable: true,
-        hint: "Check the way to the account: routes, firewall, the account's network rules.",
-      });
-    }
+    // A read needs no more rights than every restore does; that there is no such blob is the good answer.
+    const name = `${this.prefix}.lhsm-probe`;
+    await withinPatience(
+      `container ${this.container}`,
+      signal,
+      (patient) => this.#lookAt(name, patient, probePolicy(this.#policy)),
+      this.#options.probePatienceMs,
+    );
   }
 
   /** Closes idle connections, and those in use. */

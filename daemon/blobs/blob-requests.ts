@@ -2,7 +2,8 @@
 // classes call it.
 import type { BlobClient } from '@azure/storage-blob';
 import type { Readable } from 'node:stream';
-import type { Attempt } from '../azure-retry.js';
+import { LhsmError } from '../../native-bindings/errors.js';
+import type { Attempt, RetryPolicy } from '../azure-retry.js';
 import {
   codeInBody,
   httpStatus,
@@ -11,6 +12,41 @@ import {
   serviceCode,
   withCode,
 } from '../azure-errors.js';
+
+/** A probe tells how things are now, so it is less patient than what moves content: tries, and time for all of them. */
+const PROBE_TRIES = 4;
+const PROBE_PATIENCE_MS = 20_000;
+
+/** How often a probe tries what others try by this policy. */
+export function probePolicy(policy: RetryPolicy): RetryPolicy {
+  const tries = Math.min(policy.maxTries, PROBE_TRIES);
+  return { ...policy, maxTries: tries, maxPassingTries: tries };
+}
+
+/**
+ * Runs a probe of a container, its retries included, for so long. Rejects with what `run` does, and with LhsmError UNREACHABLE
+ * when the time is over.
+ */
+export async function withinPatience(
+  what: string,
+  signal: AbortSignal,
+  run: (signal: AbortSignal) => Promise<unknown>,
+  patienceMs = PROBE_PATIENCE_MS,
+): Promise<void> {
+  const patience = AbortSignal.timeout(patienceMs);
+  try {
+    await run(AbortSignal.any([signal, patience]));
+  } catch (error) {
+    if (!patience.aborted || signal.aborted) throw error;
+    throw new LhsmError(`${what} has not answered for ${patienceMs / 1000} s.`, {
+      code: 'UNREACHABLE',
+      op: 'probe',
+      errno: 11,
+      retryable: true,
+      hint: "Check the way to the account: routes, firewall, the account's network rules.",
+    });
+  }
+}
 
 /**
  * A request that changes something, tried again when its answer is lost, may be refused for what its first try has done. `look` is

@@ -3,7 +3,8 @@
 import { LhsmError } from '../../native-bindings/errors.js';
 import type { ArchiveConfig } from '../config/config.js';
 import { archiveAccess } from './archive-access.js';
-import { LoggingContainer, type LoggingOptions } from './logging-container.js';
+import type { ContainerOptions } from './azure-container.js';
+import { LoggingContainer } from './logging-container.js';
 import { loggingPlace } from './logging-place.js';
 
 /**
@@ -15,7 +16,7 @@ import { loggingPlace } from './logging-place.js';
 export function loggingContainerOf(
   archives: readonly Pick<ArchiveConfig, 'container' | 'credential'>[],
   loggingContainer: string,
-  options: LoggingOptions = {},
+  options: ContainerOptions = {},
 ): LoggingContainer {
   const accesses = archives.map(({ container, credential }) => ({
     container,

@@ -8,10 +8,8 @@ import { conditionsOf, type BlobHeaders, type ExpectedVersion } from '../blob.js
 import { blobHeaders, sameMetadata } from '../blob-headers.js';
 import type { ArchiveAccess } from './archive-access.js';
 import type { ContainerOptions } from './azure-container.js';
-import { despiteLostAnswers, nameMissing } from './blob-requests.js';
+import { despiteLostAnswers, nameMissing, probePolicy, withinPatience } from './blob-requests.js';
 import { blobUrl } from './names.js';
-
-export type LoggingOptions = Omit<ContainerOptions, 'probePatienceMs'>;
 
 export interface StoredDocument {
   readonly body: Buffer;
@@ -43,7 +41,6 @@ export interface ListedName {
 export const MAX_APPEND_BYTES = 4 << 20;
 
 const DEFAULT_STALL_TIMEOUT_MS = 60_000;
-const CHECK_TRIES = 4;
 const READ_BYTES = 4 << 20;
 
 /**
@@ -57,10 +54,10 @@ export class LoggingContainer {
   readonly #clients: AzureClients;
   readonly #policy: RetryPolicy;
   readonly #gate = new ThrottleGate();
-  readonly #options: LoggingOptions;
+  readonly #options: ContainerOptions;
 
   /** Throws LhsmError for a CA file that is of no use. Asks nothing of the network. */
-  constructor({ address, auth }: ArchiveAccess, options: LoggingOptions = {}) {
+  constructor({ address, auth }: ArchiveAccess, options: ContainerOptions = {}) {
     this.container = address.container;
     this.#url = address.url;
     this.#auth = auth;
@@ -74,9 +71,14 @@ export class LoggingContainer {
 
   /** Whether the container is there and may be listed; less patient than other requests. */
   async check(signal: AbortSignal): Promise<void> {
-    const tries = Math.min(this.#policy.maxTries, CHECK_TRIES);
-    const policy = { ...this.#policy, maxTries: tries, maxPassingTries: tries };
-    await this.#try('List Blobs', undefined, signal, () => this.#page('', undefined, 1, signal), { policy });
+    const policy = probePolicy(this.#policy);
+    await withinPatience(
+      this.#subject(undefined),
+      signal,
+      (patient) =>
+        this.#try('List Blobs', undefined, patient, () => this.#page('', undefined, 1, patient), { policy }),
+      this.#options.probePatienceMs,
+    );
   }
 
   /** Size, version and metadata of a blob; undefined when it is not there. */

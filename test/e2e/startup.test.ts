@@ -150,10 +150,13 @@ t.test('hsm_control=shutdown at the start: it waits, and serves once it is enabl
 });
 
 t.test('--check says line by line what is well and what is not', async (t) => {
-  const good = Daemon.spawn(site.settings(), ['--check']);
+  await site.azurite.container('logs');
+  const more = '[jobs]\nlogging_container = "logs"\n';
+  const good = Daemon.spawn(site.settings(0, { more }), ['--check']);
   const { code } = await good.exit();
   t.equal(code, 0, good.output());
   t.notMatch(good.output(), /FAIL/);
+  t.match(good.output(), /ok {4}logging container logs\n/);
   await good.stop();
 
   const { code: badCode, output } = await fails(
@@ -161,7 +164,7 @@ t.test('--check says line by line what is well and what is not', async (t) => {
     site.settings(0, {
       library: '/nowhere/lib.so',
       archives: [{ ...(site.settings().archives[0] ?? { credential: '' }), container: 'not-there' }],
-      more: '[jobs]\nuser_map = "/nowhere/users.toml"\n',
+      more: '[jobs]\nlogging_container = "no-logs"\nuser_map = "/nowhere/users.toml"\n',
     }),
     ['--check'],
   );
@@ -169,6 +172,7 @@ t.test('--check says line by line what is well and what is not', async (t) => {
   t.match(output, /ok {4}mount/);
   t.match(output, /FAIL {2}library \/nowhere\/lib\.so/);
   t.match(output, /FAIL {2}archive 1, container not-there/);
+  t.match(output, /FAIL {2}logging container no-logs: .*does not exist/);
   t.match(output, /FAIL {2}map \/nowhere\/users\.toml/);
 });
 

@@ -1,6 +1,9 @@
 // The logging container against Azurite: documents, append blobs and leases, also when answers are lost.
 import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { loggingContainerOf } from '../../../daemon/blobs/logging-address.js';
@@ -124,6 +127,28 @@ t.test('a container that is missing is named, whatever is asked of it', async (t
   const stop = new AbortController();
   stop.abort();
   await t.rejects(logs.check(stop.signal), { code: 'ECANCELED' });
+});
+
+t.test('a check knows soon, whatever patience requests have', async (t) => {
+  const server = createServer(() => undefined).listen(0, '127.0.0.1');
+  t.teardown(() => {
+    server.close();
+    server.closeAllConnections();
+  });
+  await once(server, 'listening');
+  const service = `http://127.0.0.1:${(server.address() as AddressInfo).port}/account`;
+  const file = join(t.testdir({ key: Buffer.from('any key at all').toString('base64') }), 'key');
+  const credential = { type: 'account-key', file } as const;
+  const options = { maxTries: 8, retryForMs: 300_000, probePatienceMs: 300 };
+  const logs = loggingContainerOf([{ container: `${service}/data`, credential }], 'logs', options);
+  t.teardown(() => {
+    logs.close();
+  });
+  await t.rejects(logs.check(never), {
+    code: 'UNREACHABLE',
+    message: 'logging container logs has not answered for 0.3 s.',
+    retryable: true,
+  });
 });
 
 async function configured(t: Test) {
