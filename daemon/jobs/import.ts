@@ -200,7 +200,7 @@ export function importWork(tools: ImportTools): WorkMaker {
       hierarchical: listing.hierarchical,
     });
     const before = context.snapshot as ImportSnapshot | undefined;
-    const times = await DirectoryTimes.open(join(context.scratch, 'directory-times'));
+    const attributes = await tools.attributes(signal);
     const walker = new Walker({
       listing,
       prefixes,
@@ -210,7 +210,8 @@ export function importWork(tools: ImportTools): WorkMaker {
     });
     const stubsAtOnce = tools.stubsAtOnce();
     const share = new Share(stubsAtOnce);
-    const attributes = await tools.attributes(signal);
+    // Last of what may fail: it holds a descriptor.
+    const times = await DirectoryTimes.open(join(context.scratch, 'directory-times'));
     const items: ItemTools = {
       lustre: tools.lustre,
       mount: tools.mount,
