@@ -20,6 +20,7 @@ import type { JobDocument } from './jobs/job.js';
 import { jobSpec, type JobRequest } from './jobs/job-request.js';
 import { JobStore } from './jobs/job-store.js';
 import { LocalState, jobsFolder } from './jobs/local-state.js';
+import { restoreReasons, type RestoreReasons } from './jobs/restore-reasons.js';
 import { JobRunner } from './jobs/runner.js';
 import type { JobPlace } from './jobs/runner-options.js';
 import { fileSystemId } from './movers/file-system-id.js';
@@ -37,7 +38,7 @@ export interface AgentJobsOptions {
 export class AgentJobs implements JobsControl {
   readonly #options: AgentJobsOptions;
   readonly #runner: JobRunner;
-  /** Of actions of this node, for jobs of whatever node. */
+  /** Of actions of this node, for jobs and batch restores of whatever node. */
   readonly #notes: FailureNotes | undefined;
   #place: { readonly logging: LoggingContainer; readonly store: JobStore } | undefined;
 
@@ -119,6 +120,13 @@ export class AgentJobs implements JobsControl {
 
   log(name: string, format: LogFormat, signal: AbortSignal): AsyncIterable<Uint8Array> {
     return this.#runner.log(name, format, signal);
+  }
+
+  /** For one batch restore; undefined where there is no logging container. */
+  restoreReasons(): RestoreReasons | undefined {
+    if (!this.#notes) return undefined;
+    const store = async (signal: AbortSignal): Promise<JobStore> => (await this.place(signal)).store;
+    return restoreReasons({ store, notes: this.#notes, log: this.#options.log });
   }
 
   /** Interrupts the job of this process; the next one goes on with it. */

@@ -222,6 +222,7 @@ export async function buildParts(context: PartsContext): Promise<Parts> {
       coordinator: lustre,
       transfer,
       events,
+      reasons: () => jobs.restoreReasons(),
       sharedWindow: new SharedWindow(),
       window: () => config().jobs.window,
       folder,

@@ -4,13 +4,20 @@ import type { Lustre } from '../../native-bindings/lustre.js';
 import { LhsmError, errnoNumber } from '../../native-bindings/errors.js';
 import type { AgentEmitter } from '../events.js';
 import type { Outcome, RequestNotice } from './asked-file.js';
-import type { FinishedHint } from './end-watch.js';
+import {
+  resultOf,
+  type BatchRestoreNumbers,
+  type BatchRestoreProgress,
+  type BatchRestoreResult,
+} from './batch-restore-numbers.js';
 import { findingOf, type Finding } from './finding.js';
 import { Rates } from './rates.js';
 import type { RequestTimings } from './request-options.js';
 import { Requester } from './requester.js';
+import type { RestoreReasons } from './restore-reasons.js';
 import { releasedFiles, type ReleasedFile, type SourceOptions } from './restore-source.js';
 import type { SharedWindow } from './shared-window.js';
+import { SilentFailures } from './silent-failures.js';
 
 export interface BatchRestoreOptions extends SourceOptions {
   /** Most requests outstanding at the coordinator; fewer where that suffices, see request-window.ts. */
@@ -19,9 +26,9 @@ export interface BatchRestoreOptions extends SourceOptions {
   readonly sharedWindow?: SharedWindow;
   /** Stops asking before the sum of sizes would pass it; what is left is told. */
   readonly bytesLimit?: bigint;
-  /** Goes with every request, so that agents of other nodes can say where they leave a reason. */
-  readonly data?: Buffer;
   readonly timings?: Partial<RequestTimings>;
+  /** For tests: how long the reason of a failure may take from another node. */
+  readonly patienceMs?: number;
   /** How often progress is told. */
   readonly progressMs?: number;
 }
@@ -32,6 +39,8 @@ export interface BatchRestoreTools {
     'request' | 'hsmState' | 'currentAction' | 'lookAtNames' | 'lookAtPath' | 'fidToPath'
   >;
   readonly events?: Pick<AgentEmitter, 'on'>;
+  /** Where agents of other nodes leave reasons; without it only those of this node's agent are known. */
+  readonly reasons?: RestoreReasons;
 }
 
 export interface BatchRestoreHooks {
@@ -41,46 +50,6 @@ export interface BatchRestoreHooks {
   readonly onProgress?: (progress: BatchRestoreProgress) => void;
   /** Whether outstanding requests are cancelled when the signal aborts with this reason: the default. */
   readonly onAbort?: (reason: unknown) => 'cancel' | 'leave';
-  /** Takes the function that tells ends of actions from elsewhere, of agents of other nodes say. */
-  readonly onHints?: (hint: (told: FinishedHint) => void) => void;
-}
-
-export interface BatchRestoreNumbers {
-  /** Released files found, and their bytes. */
-  readonly discovered: number;
-  readonly discoveredBytes: bigint;
-  readonly asked: number;
-  readonly done: number;
-  readonly doneBytes: bigint;
-  /** Requests that failed, and names that could not be looked at. */
-  readonly failed: number;
-  readonly canceled: number;
-  /** Removed before they were restored. */
-  readonly vanished: number;
-  /** Names that need no restore. */
-  readonly skipped: number;
-  /** Not asked for, because of `bytesLimit`. */
-  readonly left: number;
-  readonly leftBytes: bigint;
-  readonly outstanding: number;
-  /** Requests that may be outstanding now. */
-  readonly limit: number;
-  /** The most that were outstanding at once. */
-  readonly maxQueue: number;
-}
-
-export interface BatchRestoreProgress extends BatchRestoreNumbers {
-  /** Over the last minute. */
-  readonly filesPerSecond: number;
-  readonly bytesPerSecond: number;
-  /** Undefined until everything has been found, or while nothing is restored. */
-  readonly etaSeconds: number | undefined;
-}
-
-export interface BatchRestoreResult extends BatchRestoreNumbers {
-  /** `partial`: some files failed; `failed`: all that were asked for. */
-  readonly result: 'complete' | 'partial' | 'failed' | 'canceled';
-  readonly elapsedMs: number;
 }
 
 const PROGRESS_MS = 1000;
@@ -107,8 +76,11 @@ class BatchRestore {
   readonly #requester: Requester<ReleasedFile>;
   readonly #rates = new Rates();
   readonly #startedAtMs = performance.now();
+  readonly #silent: SilentFailures | undefined;
   /** Words about files that failed are still being made. */
   readonly #telling = new Set<Promise<void>>();
+  /** Files given to the requester. */
+  #given = 0;
   #walked = false;
   #full = false;
   #discovered = 0;
@@ -121,7 +93,8 @@ class BatchRestore {
   #leftBytes = 0n;
 
   constructor(options: BatchRestoreOptions, tools: BatchRestoreTools, hooks: BatchRestoreHooks) {
-    const { mount, window, sharedWindow, data, timings } = options;
+    const { mount, window, sharedWindow, timings, patienceMs } = options;
+    const { reasons } = tools;
     this.#options = options;
     this.#tools = tools;
     this.#hooks = hooks;
@@ -138,13 +111,20 @@ class BatchRestore {
         ...(sharedWindow ? { sharedWindow } : {}),
         ...(hooks.onNotice ? { onNotice: hooks.onNotice } : {}),
         ...(hooks.onAbort ? { onAbort: hooks.onAbort } : {}),
-        ...(data ? { data } : {}),
+        ...(reasons ? { data: reasons.data } : {}),
         ...(timings ? { timings } : {}),
       },
       { lustre: tools.lustre, ...(tools.events ? { events: tools.events } : {}) },
     );
-    hooks.onHints?.((told) => {
-      this.#requester.hint(told);
+    if (!reasons) return;
+    this.#silent = new SilentFailures({
+      onFailed: (file, error) => {
+        this.#note(file, error);
+      },
+      onHint: (told) => {
+        this.#requester.hint(told);
+      },
+      ...(patienceMs === undefined ? {} : { patienceMs }),
     });
   }
 
@@ -152,10 +132,15 @@ class BatchRestore {
     const timer = setInterval(() => {
       this.#hooks.onProgress?.(this.#progress());
     }, this.#options.progressMs ?? PROGRESS_MS);
+    const over = new AbortController();
+    const reading = this.#tools.reasons?.run((note) => this.#silent?.take(note), over.signal);
     try {
-      await this.#requester.run(this.#wanted(signal), signal);
+      await this.#requester.run(this.#source(signal), signal);
     } finally {
       clearInterval(timer);
+      this.#silent?.close();
+      over.abort();
+      await reading;
       while (this.#telling.size > 0) await Promise.all(this.#telling);
     }
     this.#hooks.onProgress?.(this.#progress());
@@ -165,6 +150,28 @@ class BatchRestore {
       result: resultOf(numbers, signal),
       elapsedMs: performance.now() - this.#startedAtMs,
     };
+  }
+
+  /** Files to ask for, for the first time or once more. */
+  async *#source(signal: AbortSignal): AsyncGenerator<ReleasedFile[], void, undefined> {
+    const silent = this.#silent;
+    for await (const wanted of this.#wanted(signal)) {
+      const files = silent ? [...silent.takeAgain(), ...wanted] : wanted;
+      this.#given += files.length;
+      yield files;
+    }
+    while (silent && !signal.aborted && !this.#requester.isStopped) {
+      // Nothing comes behind it but what is asked for again.
+      this.#requester.flush();
+      const again = silent.takeAgain();
+      const { asked, outstanding } = this.#requester.numbers;
+      const isOver = asked === this.#given && outstanding === 0 && !silent.isPending;
+      if (again.length > 0) {
+        this.#given += again.length;
+        yield again;
+      } else if (isOver) return;
+      else await silent.bell.wait(250, signal);
+    }
   }
 
   /** What is released, up to the limit; the rest is counted. */
@@ -210,9 +217,19 @@ class BatchRestore {
   }
 
   #settled(file: ReleasedFile, outcome: Outcome): void {
+    const isAgain = this.#silent?.ended(file) ?? false;
     if (outcome.kind === 'done') this.#doneBytes += file.sizeBytes;
-    if (outcome.kind !== 'failed' || !this.#hooks.onFinding) return;
-    const telling = this.#tell(file, outcome.error).finally(() => this.#telling.delete(telling));
+    if (outcome.kind === 'failed') {
+      const { error } = outcome;
+      if (error.code === 'REQUEST_FAILED' && this.#silent) this.#silent.failed(file, error, isAgain);
+      else this.#note(file, error);
+    }
+    this.#silent?.bell.ring();
+  }
+
+  #note(file: ReleasedFile, error: LhsmError): void {
+    if (!this.#hooks.onFinding) return;
+    const telling = this.#tell(file, error).finally(() => this.#telling.delete(telling));
     this.#telling.add(telling);
   }
 
@@ -230,13 +247,14 @@ class BatchRestore {
   #numbers(): BatchRestoreNumbers {
     const { asked, done, failed, vanished, canceled, outstanding, limit, maxOutstanding } =
       this.#requester.numbers;
+    const repeated = this.#silent?.repeated ?? 0;
     return {
       discovered: this.#discovered,
       discoveredBytes: this.#discoveredBytes,
-      asked,
+      asked: asked - repeated,
       done,
       doneBytes: this.#doneBytes,
-      failed: failed + this.#refused,
+      failed: failed - repeated + this.#refused,
       canceled,
       vanished,
       skipped: this.#skipped,
@@ -261,15 +279,6 @@ class BatchRestore {
       etaSeconds: isKnown ? Math.round(toDo / files) : undefined,
     };
   }
-}
-
-function resultOf(
-  { failed, done, vanished }: BatchRestoreNumbers,
-  signal: AbortSignal,
-): BatchRestoreResult['result'] {
-  if (signal.aborted) return 'canceled';
-  if (failed === 0) return 'complete';
-  return done + vanished > 0 ? 'partial' : 'failed';
 }
 
 function badLimit(limit: bigint): LhsmError {

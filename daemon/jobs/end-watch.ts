@@ -79,6 +79,7 @@ export class EndWatch<T extends AskedFile> {
     if (told.kind === 'archive' && receivedAtMs < entry.requestedAtMs) return;
     if (told.result === 'retry') {
       // By its policy the coordinator may send it out again: it knows.
+      entry.lastWord = told;
       entry.checkAtMs = 0;
     } else {
       entry.told = told;
@@ -177,10 +178,11 @@ export class EndWatch<T extends AskedFile> {
   }
 
   /** How a request ended that left the file as it was. */
-  #ended({ told, files: [file] }: Entry<T>): Outcome {
+  #ended({ told, lastWord, files: [file] }: Entry<T>): Outcome {
     if (this.#canceling || told?.result === 'canceled') return { kind: 'canceled' };
     const { kind } = this.#options;
-    return { kind: 'failed', error: told ? agentFailure(kind, file, told) : silentFailure(kind, file) };
+    const word = told ?? lastWord;
+    return { kind: 'failed', error: word ? agentFailure(kind, file, word) : silentFailure(kind, file) };
   }
 
   /** Finds out which requests the coordinator has given up without a word. */

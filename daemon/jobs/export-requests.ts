@@ -102,7 +102,8 @@ export class ExportRequests {
       },
       { lustre, events },
     );
-    await reader.prepare(signal);
+    await reader.tidy(signal);
+    await reader.skip(signal);
     const reading = new AbortController();
     const read = reader.run(reading.signal);
     try {

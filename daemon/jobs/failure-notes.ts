@@ -1,5 +1,6 @@
-// Why an action failed, left by the agent that had it where the job that asked for it finds it: append blobs of the logging
-// container. agent-jobs.ts has one writer on each node; the export job reads through failure-reader.ts.
+// Why an action failed, left by the agent that had it where the job or batch restore that asked for it finds it: append blobs of
+// the logging container. agent-jobs.ts has one writer on each node; who asked reads through failure-reader.ts.
+import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
 import type { Logger } from 'pino';
 import { hasCode } from '../../native-bindings/errors.js';
@@ -26,28 +27,38 @@ export interface NotesPlace {
   readonly fileSystem: string;
 }
 
-const TAG = /^lhsm:([0-9a-f]{8})$/;
+const TAG = /^lhsm:(r?[0-9a-f]{8})$/;
 
-/** What a job's requests carry. */
-export function requestTag(jobId: string): Buffer {
-  return Buffer.from(`lhsm:${jobId}`);
+/** A name for the notes of one batch restore, on whatever node: of these several may run, of jobs there is one. */
+export function newRestoreId(): string {
+  return `r${randomBytes(4).toString('hex')}`;
 }
 
-/** The job whose tag it is; undefined for whatever else users send along. */
+/** Whether notes are of a batch restore, by the id in their tag or folder. */
+export function isRestoreId(id: string): boolean {
+  return id.startsWith('r');
+}
+
+/** What the requests of a job or batch restore carry: no more than leaves room for 52 FIDs. */
+export function requestTag(id: string): Buffer {
+  return Buffer.from(`lhsm:${id}`);
+}
+
+/** The id of the job or batch restore whose tag it is; undefined for whatever else users send along. */
 export function jobOfTag(data: Buffer | undefined): string | undefined {
   return data === undefined ? undefined : TAG.exec(data.toString('latin1'))?.[1];
 }
 
-/** The names of a job's notes begin so; without a job, those of all. */
+/** The names of the notes of a job or batch restore begin so; without an id, those of all. */
 export function notesPrefix(fileSystem: string, jobId?: string): string {
   return `${fileSystem}/failures/${jobId === undefined ? '' : `${jobId}/`}`;
 }
 
 const FLUSH_MS = 1000;
-/** Further ones are dropped: the agent's log has them. */
+/** Of all together. Further ones are dropped: the agent's log has them. */
 const MAX_WAITING = 10_000;
-/** Any user may send a tag along: no more jobs at once than could be real. */
-const MAX_JOBS = 4;
+/** Any user may send a tag along: no more at once than could be real, some batch restores of each of some nodes. */
+const MAX_JOBS = 64;
 const MAX_MESSAGE_CHARS = 2000;
 const CLOSE_PATIENCE_MS = 3000;
 
@@ -70,6 +81,8 @@ export class FailureNotes {
   readonly #off: () => void;
   readonly #closing = new AbortController();
   readonly #jobs = new Map<string, JobNotes>();
+  readonly #heard = new Set<string>();
+  #waiting = 0;
   #timer: NodeJS.Timeout | undefined;
   #flushing: Promise<void> | undefined;
   #dropped = 0;
@@ -79,6 +92,11 @@ export class FailureNotes {
     this.#off = options.events.on('finished', (event) => {
       this.#take(event);
     });
+  }
+
+  /** Nothing is left for it, now or later: who asked hears of this agent's failures by itself. */
+  leaveOut(id: string): void {
+    this.#heard.add(id);
   }
 
   /** Writes what is left, within bounds of time. */
@@ -97,11 +115,11 @@ export class FailureNotes {
 
   #take({ data, result, fid, code, errno, reason }: FinishedEvent): void {
     const job = jobOfTag(data);
-    if (job === undefined || (result !== 'failed' && result !== 'retry')) return;
+    if (job === undefined || this.#heard.has(job) || (result !== 'failed' && result !== 'retry')) return;
     // The coordinator does not know it any more: somebody else has had its end.
     if (code === 'FORGOTTEN') return;
     const notes = this.#notesOf(job);
-    if (!notes || notes.waiting.length >= MAX_WAITING) {
+    if (!notes || this.#waiting >= MAX_WAITING) {
       this.#dropped += 1;
       return;
     }
@@ -114,6 +132,7 @@ export class FailureNotes {
       ...(result === 'retry' ? { retry: true } : {}),
     };
     notes.waiting.push(`${JSON.stringify(note)}\n`);
+    this.#waiting += 1;
     this.#soon();
   }
 
@@ -151,6 +170,7 @@ export class FailureNotes {
         await this.#append(await place(signal), job, notes, signal);
       } catch (error) {
         this.#dropped += notes.waiting.length;
+        this.#waiting -= notes.waiting.length;
         notes.waiting = [];
         notes.sizeBytes = undefined;
         if (!signal.aborted) log.warn({ job, err: error }, 'reasons of failures do not reach the job');
@@ -186,6 +206,7 @@ export class FailureNotes {
       }
       notes.sizeBytes += bytes.length;
       notes.waiting.splice(0, count);
+      this.#waiting -= count;
     }
   }
 }

@@ -1,14 +1,15 @@
-// Reads what the agents of all nodes have left of a job's failures, as it comes. export.ts runs one while files are
-// archived.
+// Reads what the agents of all nodes have left of the failures of a job or batch restore, as it comes. export-requests.ts and
+// restore-reasons.ts run one while files are outstanding.
 import type { Logger } from 'pino';
 import { parseFid } from '../../native-bindings/lustre.js';
 import { Bell } from './bell.js';
-import { notesPrefix, type FailureNote } from './failure-notes.js';
+import { isRestoreId, notesPrefix, type FailureNote } from './failure-notes.js';
 import type { StoreContainer } from './job-store.js';
 
 export interface FailureReaderOptions {
   readonly container: Pick<StoreContainer, 'list' | 'readFrom' | 'delete'>;
   readonly fileSystem: string;
+  /** As `requestTag` has it. */
   readonly jobId: string;
   readonly onNote: (note: FailureNote) => void;
   readonly log: Logger;
@@ -16,6 +17,8 @@ export interface FailureReaderOptions {
 }
 
 const POLL_MS = 2000;
+/** Of batch restores: no agent has added to it for so long, so nobody waits for it. */
+const STALE_MS = 7 * 24 * 3_600_000;
 /** A line that is longer is none of ours. */
 const MAX_LINE_BYTES = 64 << 10;
 
@@ -33,15 +36,23 @@ export class FailureReader {
     this.#options = options;
   }
 
-  /** Deletes what jobs before this one have left; what this job's own requests have left is known, and not told. Never rejects. */
-  async prepare(signal: AbortSignal): Promise<void> {
+  /** What this job's own requests have left already is known, and not told. Never rejects. */
+  async skip(signal: AbortSignal): Promise<void> {
+    await this.#quietly(signal, () => this.#look(signal, () => undefined));
+  }
+
+  /** Deletes what others have left, and nobody reads any more. Never rejects. */
+  async tidy(signal: AbortSignal): Promise<void> {
     const { container, fileSystem, jobId } = this.#options;
     await this.#quietly(signal, async () => {
-      const own = notesPrefix(fileSystem, jobId);
-      for await (const { name } of container.list(notesPrefix(fileSystem), signal)) {
-        if (!name.startsWith(own)) await container.delete(name, signal);
+      const all = notesPrefix(fileSystem);
+      for await (const { name, lastModified } of container.list(all, signal)) {
+        const [id = ''] = name.slice(all.length).split('/');
+        if (id === jobId) continue;
+        // There is one job at a time, so what others have left is old; batch restores run side by side.
+        const isOver = isRestoreId(id) ? Date.now() - lastModified.getTime() > STALE_MS : !isRestoreId(jobId);
+        if (isOver) await container.delete(name, signal);
       }
-      await this.#look(signal, () => undefined);
     });
   }
 
@@ -55,7 +66,7 @@ export class FailureReader {
     }
   }
 
-  /** Deletes the job's notes. Never rejects. */
+  /** Deletes its own notes. Never rejects. */
   async clear(signal: AbortSignal): Promise<void> {
     const { container, fileSystem, jobId } = this.#options;
     await this.#quietly(signal, async () => {

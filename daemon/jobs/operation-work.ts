@@ -4,12 +4,14 @@ import type { AgentEmitter } from '../events.js';
 import { redact } from '../redact.js';
 import type { TransferEngine } from '../transfer/transfer.js';
 import type { RequestNotice } from './asked-file.js';
-import { batchRestore, type BatchRestoreNumbers, type BatchRestoreTools } from './batch-restore.js';
+import { batchRestore, type BatchRestoreTools } from './batch-restore.js';
+import type { BatchRestoreNumbers } from './batch-restore-numbers.js';
 import type { CopyTools } from './copy-check.js';
 import type { Finding } from './finding.js';
 import type { OperationFinding, OperationState } from './operation.js';
 import type { OperationRequest, ReleaseRequest, RestoreRequest, VerifyRequest } from './operation-request.js';
 import { release, type ReleaseNumbers } from './release.js';
+import type { RestoreReasons } from './restore-reasons.js';
 import type { SharedWindow } from './shared-window.js';
 import { verify, type VerifyNumbers } from './verify.js';
 
@@ -47,6 +49,8 @@ export interface WorkTools extends CopyTools {
   readonly coordinator: BatchRestoreTools['lustre'];
   readonly transfer: Pick<TransferEngine, 'download'>;
   readonly events: Pick<AgentEmitter, 'on'>;
+  /** Of one batch restore; undefined without a logging container. */
+  readonly reasons: () => RestoreReasons | undefined;
   readonly sharedWindow: SharedWindow;
   /** `[jobs] window` */
   readonly window: () => number;
@@ -93,9 +97,10 @@ async function restoreWork(
     ...(bytesLimit === undefined ? {} : { bytesLimit: BigInt(bytesLimit) }),
     ...(progressMs === undefined ? {} : { progressMs }),
   };
+  const reasons = tools.reasons();
   const result = await batchRestore(
     options,
-    { lustre, events },
+    { lustre, events, ...(reasons ? { reasons } : {}) },
     {
       onFinding: (finding) => {
         hooks.finding(told(finding));

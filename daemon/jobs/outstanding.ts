@@ -22,6 +22,8 @@ export interface Entry<T> {
   checkEveryMs: number;
   /** What an agent told of its end. */
   told: FinishedHint | undefined;
+  /** Why an agent gave it back, to be tried again by the coordinator's leave; the reason if that has given it up. */
+  lastWord: FinishedHint | undefined;
 }
 
 /** What has been done so far. */
@@ -108,6 +110,7 @@ export class Outstanding<T extends AskedFile> {
       checkAtMs: Infinity,
       checkEveryMs: 0,
       told: undefined,
+      lastWord: undefined,
     };
     this.#entries.set(key, entry);
     this.window.outstanding = this.#entries.size;

@@ -77,6 +77,17 @@ export class Requester<T extends AskedFile> {
     return this.#outstanding.numbers;
   }
 
+  /** Nothing more is asked for: a source that waits for ends need wait no longer. */
+  get isStopped(): boolean {
+    return this.#stop.signal.aborted;
+  }
+
+  /** What was taken from the source by now waits for no others to fill its request. */
+  flush(): void {
+    this.#waitingSinceMs = -Infinity;
+    this.#bell.ring();
+  }
+
   /** Tells the end of an action, wherever it was heard of. Files that are not outstanding do not matter. */
   hint(told: FinishedHint): void {
     this.#watch.hint(told);
@@ -120,10 +131,10 @@ export class Requester<T extends AskedFile> {
     try {
       for await (const batch of source) {
         for (const file of batch) {
-          while (this.#waiting.length >= 2 * this.#perRequest && !this.#stopped()) {
+          while (this.#waiting.length >= 2 * this.#perRequest && !this.isStopped) {
             await this.#bell.wait(1000, this.#stop.signal);
           }
-          if (this.#stopped()) return;
+          if (this.isStopped) return;
           if (this.#waiting.length === 0) this.#waitingSinceMs = performance.now();
           this.#waiting.push(file);
         }
@@ -139,7 +150,7 @@ export class Requester<T extends AskedFile> {
 
   /** Turns what waits into requests, as there is room. */
   async #feed(): Promise<void> {
-    while (!this.#stopped()) {
+    while (!this.isStopped) {
       const { limit, room } = this.#outstanding.window;
       // Requests of a FID or two, one for each that finishes, would cost a call each.
       const worthwhile = Math.min(this.#perRequest, Math.max(1, limit >> 2));
@@ -175,7 +186,7 @@ export class Requester<T extends AskedFile> {
     const { backoffMinMs, backoffMaxMs } = this.#timings;
     let toldStopped = false;
     for (let pauseMs = backoffMinMs; ; pauseMs = Math.min(pauseMs * 2, backoffMaxMs)) {
-      if (this.#stopped()) {
+      if (this.isStopped) {
         for (const entry of entries) this.#outstanding.settle(entry, { kind: 'canceled' });
         return;
       }
@@ -293,10 +304,6 @@ export class Requester<T extends AskedFile> {
     this.#failure ??= { error };
     this.#stop.abort(error);
     this.#bell.ring();
-  }
-
-  #stopped(): boolean {
-    return this.#stop.signal.aborted;
   }
 }
 

@@ -68,7 +68,10 @@ t.test('a restore in the background: watched, canceled, and left to the coordina
   await site.site.drained();
   await site.cli('restore', tree);
   const watch = site.cli('operations', 'watch', 'restore-2');
-  await site.proxy.held(2);
+  for (let outstanding = 0; outstanding < 20;) {
+    const { stdout } = await site.cli('operations', 'show', 'restore-2', '--json');
+    outstanding = parse(stdout).counts['outstanding'] ?? 0;
+  }
   daemon.signal('SIGTERM');
   const line = await daemon.log(({ operation, state }) => operation === 'restore-2' && state === 'canceled');
   t.match(line.msg, /The daemon stopped: .*20 requests stay at the coordinator, and agents go on with them/);

@@ -2,14 +2,13 @@ import { link, mkdir, mkdtemp, readFile, rm, unlink, utimes, writeFile } from 'n
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
-import {
-  batchRestore,
-  type BatchRestoreOptions,
-  type BatchRestoreProgress,
-  type BatchRestoreResult,
-} from '../../../daemon/jobs/batch-restore.js';
+import { batchRestore, type BatchRestoreOptions } from '../../../daemon/jobs/batch-restore.js';
+import type { BatchRestoreProgress, BatchRestoreResult } from '../../../daemon/jobs/batch-restore-numbers.js';
+import type { FailureNote } from '../../../daemon/jobs/failure-notes.js';
+import { requestTag } from '../../../daemon/jobs/failure-notes.js';
 import type { Finding } from '../../../daemon/jobs/finding.js';
-import { HsmStateFlag } from '../../../native-bindings/constants.js';
+import type { RestoreReasons } from '../../../daemon/jobs/restore-reasons.js';
+import { HsmStateFlag, UserAction } from '../../../native-bindings/constants.js';
 import { loadLustre } from '../../../native-bindings/liblustreapi.js';
 import { formatFid, type Fid } from '../../../native-bindings/lustre.js';
 import { LustreSim } from '../../lustre-sim/lustre-sim.js';
@@ -37,9 +36,15 @@ interface Ran extends BatchRestoreResult {
   readonly progress: BatchRestoreProgress[];
 }
 
+interface More {
+  readonly reasons?: RestoreReasons;
+  readonly onProgress?: (progress: BatchRestoreProgress) => void;
+}
+
 async function restore(
   options: Partial<BatchRestoreOptions>,
   signal = new AbortController().signal,
+  { reasons, onProgress }: More = {},
 ): Promise<Ran> {
   const findings: Finding[] = [];
   const progress: BatchRestoreProgress[] = [];
@@ -54,8 +59,14 @@ async function restore(
       progressMs: 20,
       ...options,
     },
-    { lustre },
-    { onFinding: (finding) => findings.push(finding), onProgress: (one) => progress.push(one) },
+    { lustre, ...(reasons ? { reasons } : {}) },
+    {
+      onFinding: (finding) => findings.push(finding),
+      onProgress: (one) => {
+        progress.push(one);
+        onProgress?.(one);
+      },
+    },
     signal,
   );
   return { ...result, findings, progress };
@@ -177,4 +188,127 @@ t.test('an unreadable directory is a failure of its own', async (t) => {
   const ran = await restore({ paths: [dir] });
   t.match(ran, { result: 'partial', done: 5, failed: 1 });
   t.match(ran.findings, [{ code: 'EIO', path: Buffer.from(join(dir, 'sub').slice(sim.mount.length + 1)) }]);
+});
+
+/** What an agent of another node would leave. */
+class OtherNode {
+  readonly #data = requestTag('r0123abcd');
+  #onNote: (note: FailureNote) => void = () => undefined;
+  readonly reasons: RestoreReasons = {
+    data: this.#data,
+    run: (onNote, signal) => {
+      this.#onNote = onNote;
+      return new Promise((resolve) => {
+        signal.addEventListener('abort', () => {
+          resolve();
+        });
+      });
+    },
+  };
+
+  isTagged({ data }: { readonly data: Buffer }): boolean {
+    return data.equals(this.#data);
+  }
+
+  tell(fid: Fid, note: Partial<FailureNote> = {}): void {
+    const said = { code: 'BLOB_MISSING', errno: 2, message: 'no such blob', time: '' };
+    this.#onNote({ fid: formatFid(fid), ...said, ...note });
+  }
+}
+
+const codes = ({ findings }: Ran): string[] =>
+  findings.map(({ code, path }) => `${code} ${path?.toString().split('/').at(-1) ?? ''}`).sort();
+const patient = { patienceMs: 60_000 };
+const impatient = { patienceMs: 1 };
+
+t.test('what another node says names the failure, before its end is seen or after', async (t) => {
+  const { dir, fids } = await tree(20);
+  const bad = new Set(fids.slice(3, 6).map(formatFid));
+  for (const isSooner of [true, false]) {
+    const node = new OtherNode();
+    copytool.received.length = 0;
+    copytool.verdict = (item) => {
+      if (!node.isTagged(item)) t.fail('a request without a tag');
+      if (!bad.has(formatFid(item.fid))) return 0;
+      if (isSooner) node.tell(item.fid);
+      return 2;
+    };
+    const late = isSooner
+      ? []
+      : [3, 4, 5].map(async (at) => {
+          const fid = fids[at];
+          if (!fid) return;
+          while (!copytool.received.some((item) => formatFid(item.fid) === formatFid(fid)))
+            await sim.counters();
+          await sim.drained();
+          node.tell(fid, at === 5 ? { code: 'UNREACHABLE', errno: 11, retry: true } : {});
+        });
+    const ran = await restore({ paths: [dir], ...patient }, undefined, { reasons: node.reasons });
+    await Promise.all(late);
+    const names = isSooner ? ['BLOB_MISSING f5'] : ['UNREACHABLE f5'];
+    t.same(codes(ran), ['BLOB_MISSING f3', 'BLOB_MISSING f4', ...names]);
+    const [missing] = ran.findings.filter(({ code }) => code === 'BLOB_MISSING');
+    t.match(missing, { errno: 'ENOENT', message: /restore of .* failed: no such blob/ });
+    t.match(ran, { failed: 3, asked: isSooner ? 20 : 3, outstanding: 0 });
+  }
+});
+
+t.test('a request that a reader had made carries no tag: the file is asked for once more', async (t) => {
+  const { dir, paths, fids } = await tree(6);
+  await link(paths[0] ?? '', join(dir, 'g0'));
+  const node = new OtherNode();
+  let release: () => void = () => undefined;
+  const held = new Promise<void>((resolve) => (release = resolve));
+  copytool.verdict = async (item) => {
+    const at = fids.findIndex((fid) => formatFid(fid) === formatFid(item.fid));
+    if (!node.isTagged(item)) {
+      await held;
+      return 2;
+    }
+    // What the first failed with may be over: then nothing is to be told.
+    if (at > 2) return 0;
+    if (at < 2) node.tell(item.fid);
+    return 2;
+  };
+  await lustre.request(sim.mount, { action: UserAction.RESTORE, archiveId: 0, fids });
+  const end = await restore({ paths: [dir], ...impatient, progressMs: 1 }, undefined, {
+    reasons: node.reasons,
+    onProgress: ({ asked }) => {
+      if (asked === 7) release();
+    },
+  });
+  t.equal(end.result, 'partial');
+  t.same(codes(end), ['BLOB_MISSING f0', 'BLOB_MISSING f1', 'BLOB_MISSING g0', 'REQUEST_FAILED f2']);
+  t.match(end, { discovered: 7, asked: 7, done: 3, failed: 4, outstanding: 0, vanished: 0 });
+  const tagged = copytool.received.filter((item) => node.isTagged(item));
+  t.ok(tagged.length <= 7, 'once more, and no oftener');
+  for (const { asked, done, failed, outstanding } of end.progress) {
+    if (asked !== done + failed + outstanding) t.fail(`${asked}, ${done}, ${failed}, ${outstanding}`);
+  }
+});
+
+t.test('a cancel does not wait for reasons', async (t) => {
+  const { dir } = await tree(4);
+  const node = new OtherNode();
+  const stop = new AbortController();
+  copytool.verdict = () => 2;
+  const result = await restore({ paths: [dir], progressMs: 5, ...patient }, stop.signal, {
+    reasons: node.reasons,
+    onProgress: ({ failed }) => {
+      if (failed === 4) stop.abort(new Error('enough'));
+    },
+  });
+  t.match(result, { result: 'canceled', asked: 4, failed: 4 });
+  t.same(
+    codes(result),
+    [0, 1, 2, 3].map((at) => `REQUEST_FAILED f${at}`),
+  );
+});
+
+t.test('a refusal of us ends it, though reasons might come', async (t) => {
+  const { dir } = await tree(60);
+  await sim.fault('request errno=EACCES');
+  t.teardown(() => sim.clearFaults());
+  const { reasons } = new OtherNode();
+  await t.rejects(restore({ paths: [dir] }, undefined, { reasons }), { code: 'EACCES' });
 });

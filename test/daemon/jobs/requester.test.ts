@@ -101,28 +101,31 @@ function run(
   return { requester, outcomes, notices, result: requester.run(files, signal) };
 }
 
-/** What the copytool tells of an end, as the agent of a daemon does. */
+/** What the agent of a daemon tells of an end. */
+function endOf(item: ActionItem, errno: number): FinishedEvent {
+  const failed = errno === 0 ? {} : { code: 'BLOB_MISSING', reason: 'The blob is not there.' };
+  return {
+    kind: item.action === 20 ? 'archive' : 'restore',
+    fid: formatFid(item.fid),
+    archiveId: 1,
+    result: errno === 0 ? 'succeeded' : errno === 125 ? 'canceled' : 'failed',
+    errno,
+    code: undefined,
+    reason: undefined,
+    bytes: 8,
+    durationMs: 0,
+    queuedMs: 0,
+    firstByteMs: undefined,
+    retries: 0,
+    throttles: 0,
+    blocking: false,
+    ...failed,
+  };
+}
+
 function telling(events: AgentEmitter): (item: ActionItem, errno: number) => void {
   return (item, errno) => {
-    const failed = errno === 0 ? {} : { code: 'BLOB_MISSING', reason: 'The blob is not there.' };
-    const event: FinishedEvent = {
-      kind: item.action === 20 ? 'archive' : 'restore',
-      fid: formatFid(item.fid),
-      archiveId: 1,
-      result: errno === 0 ? 'succeeded' : errno === 125 ? 'canceled' : 'failed',
-      errno,
-      code: undefined,
-      reason: undefined,
-      bytes: 8,
-      durationMs: 0,
-      queuedMs: 0,
-      firstByteMs: undefined,
-      retries: 0,
-      throttles: 0,
-      blocking: false,
-      ...failed,
-    };
-    events.emit('finished', event);
+    events.emit('finished', endOf(item, errno));
   };
 }
 
@@ -385,6 +388,22 @@ t.test('failures: in the words of an agent that is heard, found out of one that 
       ]);
     }
   }
+});
+
+t.test('an agent that gives a request back says why, should nobody take it', async (t) => {
+  const fids = await makeStubs(lustre, await names(3));
+  const events = new AgentEmitter();
+  const retry = { result: 'retry', code: 'UNREACHABLE', reason: 'no answer' } as const;
+  copytool.onEnd = (item, errno) => {
+    if (errno === 0) telling(events)(item, errno);
+    else events.emit('finished', { ...endOf(item, errno), ...retry });
+  };
+  copytool.verdict = (item) => (formatFid(item.fid) === keyOf(fids, 1) ? 11 : 0);
+  const { result, outcomes } = run(inBatches(asked(fids)), {}, { events });
+  t.match(await result, { done: 2, failed: 1 });
+  t.match(outcomes.get(keyOf(fids, 1)), [
+    { error: { code: 'UNREACHABLE', errno: 11, message: /no answer/ } },
+  ]);
 });
 
 t.test('ends that an agent tells need no question', async (t) => {
