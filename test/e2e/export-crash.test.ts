@@ -1,34 +1,20 @@
 // Exports in trouble: several agents, one of them killed, a tree that is written all the time, a cancel and a kill in the
 // middle.
-import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import t from 'tap';
-import type { Daemon } from '../helpers/daemon.js';
-import { blobs, entries, exportAll, job } from '../helpers/export-site.js';
+import {
+  archived,
+  blobs,
+  ended,
+  entries,
+  exportAll,
+  inHand,
+  job,
+  wanted,
+  write,
+} from '../helpers/export-site.js';
 import { JobSite } from '../helpers/job-site.js';
-
-function write(site: JobSite, count: number, prefix = 'f'): string[] {
-  const names = Array.from({ length: count }, (_, at) => `${prefix}${at}`);
-  for (const name of names) writeFileSync(site.path(name), `content of ${name}`);
-  return names;
-}
-
-const wanted = (names: readonly string[]): Record<string, string> =>
-  Object.fromEntries(names.map((name) => [name, `content of ${name}`]));
-
-const archived = (daemon: Daemon): number => daemon.lines.filter(({ msg }) => msg === 'archive done').length;
-
-/** Actions that a node's daemon has in its journal. */
-async function inHand(site: JobSite, node: number): Promise<number> {
-  const { stdout } = await site.cliOn(node, 'status', '--json');
-  return (JSON.parse(stdout) as { journal: { items: number } }).journal.items;
-}
-
-async function ended(site: JobSite, name: string): Promise<ReturnType<typeof job> & { code: number }> {
-  const watched = await site.cli('jobs', 'watch', name);
-  const shown = await site.cli('jobs', 'show', name, '--json');
-  return { ...job(shown), code: watched.code };
-}
 
 t.test('two agents share an export; one is killed, and nothing is lost', async (t) => {
   const site = await JobSite.start(t, { nodes: 2 });

@@ -5,6 +5,7 @@ import {
   chmodSync,
   chownSync,
   linkSync,
+  lstatSync,
   mkdirSync,
   readdirSync,
   renameSync,
@@ -175,6 +176,48 @@ t.test('what cannot be exported is named; devices, FIFOs and sockets are never o
   const named = Object.keys(await blobs(site)).filter((name) => name === 'd/one' || name === 'd/two');
   t.equal(named.length, 1);
   t.notMatch(links[0], named[0]);
+});
+
+t.test('a file whose copy is lost is exported anew, and one without content is named', async (t) => {
+  const site = await JobSite.start(t);
+  await site.daemon();
+  const names = ['lost', 'dirty', 'clean', 'gone'];
+  for (const name of names) writeFileSync(site.path(name), `content of ${name}`);
+  await site.site.hsm('archive', ...names.map((name) => site.path(name)));
+  await site.site.lfs('hsm_release', site.path('gone'));
+  for (const name of ['lost', 'dirty', 'gone']) {
+    await site.site.container.deleteBlob(name);
+    await site.site.lfs('hsm_set', '--lost', site.path(name));
+  }
+  writeFileSync(site.path('dirty'), 'written since');
+  const before = lstatSync(site.path('lost'), { bigint: true });
+
+  const dry = await exportAll(site, 'dry', '--dry-run');
+  t.match(dry, { code: 0, counts: { totalFilesDiscovered: 4, totalFilesSkipped: 2 } });
+  t.match(
+    await site.state(site.path('lost')),
+    /^\(0x00000049\) exists archived lost/,
+    'a dry run marks nothing',
+  );
+
+  const first = await exportAll(site, 'first');
+  t.match(first, {
+    code: 0,
+    state: 'Completed',
+    counts: { totalFilesExported: 2, totalFilesSkipped: 2, totalFilesFailed: 0, totalWarnings: 1 },
+  });
+  t.match(await entries(site, 'first'), [{ kind: 'warning', code: 'FILE_LOST', path: 'gone' }]);
+  t.same(await blobs(site), {
+    clean: 'content of clean',
+    dirty: 'written since',
+    lost: 'content of lost',
+  });
+  for (const name of ['lost', 'dirty']) {
+    t.match(await site.state(site.path(name)), /^\(0x00000009\) exists archived,/, `${name} is lost no more`);
+  }
+  const after = lstatSync(site.path('lost'), { bigint: true });
+  for (const time of ['mtimeNs', 'ctimeNs'] as const) t.equal(after[time], before[time], time);
+  t.match(await site.state(site.path('gone')), 'released exists archived lost');
 });
 
 t.test('a path of no use is refused before there is a job', async (t) => {
