@@ -9,10 +9,9 @@ import { probeArchive } from './doctor/archive-probe.js';
 import { clockSkewMs, skewFindings } from './doctor/clock-skew.js';
 import { foundError, type DoctorFinding, type DoctorReport } from './doctor/doctor-report.js';
 import { lockFindings } from './doctor/lock-check.js';
-import { diskFindings, eventLoopFindings, nameFindings } from './doctor/node-checks.js';
+import { diskFindings, eventLoopFindings, nameFindings, queueFindings } from './doctor/node-checks.js';
 import type { RecentTroubles } from './doctor/recent-troubles.js';
 import { runChecks, sortFindings, type DoctorCheck } from './doctor/run-checks.js';
-import { formatAge } from './doctor/time-text.js';
 import type { EventLoopMonitor } from './event-loop.js';
 import { statPath } from './movers/descriptors.js';
 
@@ -29,9 +28,6 @@ export interface DoctorTools {
 
 /** Less than a check may take: a service that is tried again and again is told as such. */
 const PROBE_MS = 6_000;
-
-/** The oldest that waits in a lane while nothing is wrong. */
-const OLD_MS = 600_000;
 
 export class AgentDoctor {
   readonly #tools: DoctorTools;
@@ -99,7 +95,7 @@ export class AgentDoctor {
         return lag ? eventLoopFindings(lag) : [];
       }),
       { name: 'disk of state_dir', run: () => diskFindings(dirname(now?.journalPath ?? `${stateDir}/x`)) },
-      soon('queues', () => (now ? queueFindings(now) : [])),
+      soon('queues', () => (now ? queueFindings(now.scheduler.lanes()) : [])),
       soon('operations and job', () => (now ? operationFindings(now) : [])),
       {
         name: 'logging container and lock of jobs',
@@ -204,22 +200,6 @@ function named(container: Parts['containers'][number]): {
 } {
   const { archiveId, container: name } = container;
   return { archiveId, container: name, url: container.location('').url };
-}
-
-function queueFindings({ scheduler }: Parts): DoctorFinding[] {
-  const nowMs = performance.now();
-  return scheduler.lanes().flatMap(({ lane, queued, running, oldestReceivedAtMs }) => {
-    const ageMs = oldestReceivedAtMs === undefined ? 0 : nowMs - oldestReceivedAtMs;
-    if (ageMs < OLD_MS) return [];
-    return [
-      {
-        severity: 'warning' as const,
-        code: 'QUEUE_OLD',
-        what: `${queued} ${lane} actions wait in this daemon, the oldest for ${formatAge(ageMs)}; ${running} run`,
-        hint: 'It is more than this node does: raise scheduler.max_actions, or run the daemon on more nodes. When nothing moves, see the other findings.',
-      },
-    ];
-  });
 }
 
 function operationFindings({ operations, jobs }: Parts): DoctorFinding[] {

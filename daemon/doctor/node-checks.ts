@@ -1,8 +1,10 @@
-// Checks of this node that need nobody else: the journal's disk, the event loop, the containers' names. agent-doctor.ts calls
-// them.
+// Checks of this node that need nobody else: the journal's disk, the event loop, the containers' names, the queues. agent-doctor.ts
+// calls them.
 import { statfs } from 'node:fs/promises';
 import type { EventLoopLag } from '../event-loop.js';
+import type { Scheduler } from '../hsm/scheduler.js';
 import type { DoctorFinding } from './doctor-report.js';
+import { formatAge } from './time-text.js';
 
 /** Of statfs(2). */
 export type DiskState = Readonly<Record<'bavail' | 'blocks' | 'bsize' | 'ffree' | 'files', number>>;
@@ -11,6 +13,8 @@ const LEAST_BYTES = 64 * 2 ** 20;
 const LEAST_SHARE = 0.02;
 const LATE_MEAN_MS = 100;
 const LATE_P99_MS = 2_000;
+/** The oldest that waits in a lane while nothing is wrong. */
+const OLD_MS = 600_000;
 
 /** `have`: for tests. */
 export async function diskFindings(
@@ -64,4 +68,23 @@ export function nameFindings(containers: readonly NamedContainer[]): DoctorFindi
         hint: 'Files remember the name alone (az://<container>/<blob>): one that changes its archive id would look in the wrong one. Name them differently.',
       })),
   );
+}
+
+/** What waits in a lane is the daemon's: the coordinator has handed it out. */
+export function queueFindings(
+  lanes: ReturnType<Scheduler['lanes']>,
+  nowMs = performance.now(),
+): DoctorFinding[] {
+  return lanes.flatMap(({ lane, queued, running, oldestReceivedAtMs = nowMs }): DoctorFinding[] => {
+    const ageMs = nowMs - oldestReceivedAtMs;
+    if (ageMs < OLD_MS) return [];
+    return [
+      {
+        severity: 'warning',
+        code: 'QUEUE_OLD',
+        what: `${queued} ${lane} actions wait in this daemon, the oldest for ${formatAge(ageMs)}; ${running} run`,
+        hint: 'It is more than this node does: raise scheduler.max_actions, or run the daemon on more nodes. When nothing moves, see the other findings.',
+      },
+    ];
+  });
 }

@@ -6,11 +6,13 @@ import {
   diskFindings,
   eventLoopFindings,
   nameFindings,
+  queueFindings,
   type DiskState,
 } from '../../../daemon/doctor/node-checks.js';
 import { RecentTroubles } from '../../../daemon/doctor/recent-troubles.js';
 import { runChecks } from '../../../daemon/doctor/run-checks.js';
 import { AgentEmitter, type FinishedEvent } from '../../../daemon/events.js';
+import { Scheduler } from '../../../daemon/hsm/scheduler.js';
 import type { JobDocument } from '../../../daemon/jobs/job.js';
 import { holderMetadata } from '../../../daemon/jobs/lock-holder.js';
 import { LhsmError } from '../../../native-bindings/errors.js';
@@ -82,6 +84,39 @@ t.test('the event loop, and containers of one name', (t) => {
   t.match(nameFindings([a, { archiveId: 2, container: 'c', url: 'https://b/c' }]), [
     { code: 'CONTAINER_NAMES_ALIKE', what: /archives 1 and 2 are containers called c/ },
   ]);
+  t.end();
+});
+
+t.test('what waits in this daemon', (t) => {
+  const scheduler = new Scheduler({ maxActions: 2, restoreReserved: 1 });
+  const minutes = (count: number): number => count * 60_000;
+  const submit = (key: string, lane: 'archive' | 'restore', receivedAtMs: number): void => {
+    const run = (): Promise<void> => new Promise(() => undefined);
+    scheduler.submit({ key, fid: key, lane, blocking: lane === 'restore', receivedAtMs, run });
+  };
+  const found = (nowMs: number) => queueFindings(scheduler.lanes(), nowMs);
+  t.same(found(minutes(60)), [], 'nothing waits');
+  submit('runs', 'archive', 0);
+  t.same(found(minutes(60)), [], 'what runs does not wait');
+  submit('oldest', 'archive', minutes(1));
+  submit('older', 'archive', minutes(2));
+  submit('on its way', 'restore', minutes(1));
+  submit('young', 'restore', minutes(5));
+  t.same(found(minutes(11) - 1), []);
+  t.match(found(minutes(11)), [
+    {
+      severity: 'warning',
+      code: 'QUEUE_OLD',
+      what: '2 archive actions wait in this daemon, the oldest for 10 min; 1 run',
+      hint: /scheduler.max_actions/,
+    },
+  ]);
+  t.match(found(minutes(185)), [
+    { what: /1 restore actions wait .* for 3 h; 1 run/ },
+    { what: /2 archive .* for 3 h/ },
+  ]);
+  scheduler.withdraw('oldest');
+  t.same(found(minutes(12) - 1), [], 'the next one has not waited for so long');
   t.end();
 });
 
