@@ -56,7 +56,7 @@ export function refusalOf(kind: RequestKind, file: AskedFile, { states }: HsmSta
   const has = (flag: number): boolean => (states & flag) !== 0;
   if (kind === 'restore') {
     if (!has(HsmStateFlag.LOST) && has(HsmStateFlag.ARCHIVED)) return undefined;
-    return new LhsmError(`${nameOf(file)} is marked as lost: its copy is gone`, {
+    return new LhsmError(`${nameOf(file)} is marked as lost: its copy is gone or damaged`, {
       code: 'FILE_LOST',
       op: 'restore',
       errno: errnoNumber('ENODATA'),

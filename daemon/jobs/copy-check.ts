@@ -28,10 +28,11 @@ export interface ArchivedFile {
 
 /**
  * `good`: the very version, and the right size. `gone`: there is no such blob. `wrong`: a blob that cannot be the file's copy.
- * `doubtful`: nobody can tell, or it cannot be had now. `differs`: verify.ts has read both, and the copy is whole.
+ * `damaged`: the very version, and for certain not the bytes that were archived. `doubtful`: nobody can tell, or it cannot be
+ * had now. `differs`: verify.ts has read both, and what was archived is there, but the file holds something else.
  */
 export interface CheckedCopy {
-  readonly verdict: 'good' | 'gone' | 'wrong' | 'doubtful' | 'differs';
+  readonly verdict: 'good' | 'gone' | 'wrong' | 'damaged' | 'doubtful' | 'differs';
   /** Why it is not good. */
   readonly error?: LhsmError;
   readonly container?: ArchiveContainer;
@@ -66,7 +67,9 @@ export async function checkCopy(
   if (!headers) return { verdict: 'gone', error: missing(file, container, name), ...known, name };
   const judged = { ...known, name, headers };
   const wrong = await whatIsWrong(file, memory, name, headers);
-  if (wrong) return { verdict: 'wrong', error: wrong, ...judged };
+  // Of the version that is remembered there is no other that could come back.
+  const isCertain = wrong?.code === 'SIZE_MISMATCH' && memory.pin !== undefined;
+  if (wrong) return { verdict: isCertain ? 'damaged' : 'wrong', error: wrong, ...judged };
   if (memory.pin === undefined) return { verdict: 'doubtful', error: notPinned(file, name), ...judged };
   if (headers.accessTier?.toLowerCase() === 'archive') {
     return { verdict: 'doubtful', error: inArchiveTier(file, name), ...judged };

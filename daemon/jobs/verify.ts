@@ -19,7 +19,7 @@ export interface VerifyOptions {
   readonly paths: readonly (string | Buffer)[];
   /** Read and compare content, too: of present files theirs, of released ones the blob's. */
   readonly content: boolean;
-  /** Mark present files whose copy is missing or wrong as dirty, and files whose copy is gone as lost. */
+  /** Mark present files without a good copy as dirty, and as lost those whose copy is gone, or released and for certain damaged. */
   readonly repair: boolean;
   readonly parallel?: number;
 }
@@ -189,8 +189,7 @@ class Verifying {
   ): Promise<CheckedCopy> {
     const isWhole = await isBlobWhole(this.#tools.transfer, blob, signal);
     if (isReleased) this.#countContent(blob.headers.sizeBytes);
-    if (!isWhole) return { ...copy, verdict: 'wrong', error: blobDamaged(file, blob.name) };
-    // Dirty, it would be archived over a copy that is whole: nobody but the operator can tell which to keep.
+    if (!isWhole) return { ...copy, verdict: 'damaged', error: blobDamaged(file, blob.name) };
     return isReleased ? copy : { ...copy, verdict: 'differs', error: fileDiffers(file, blob.name) };
   }
 
@@ -201,12 +200,12 @@ class Verifying {
 
   /** Marks the file; answers how. Content, and what the file remembers, stay as they are. */
   async #repair(file: ArchivedFile, copy: CheckedCopy, signal: AbortSignal): Promise<string | undefined> {
-    const { verdict, container, memory, name } = copy;
-    if ((verdict !== 'gone' && verdict !== 'wrong') || !container || !memory) return undefined;
-    // A second look: a mark is not set for an answer that was not to be trusted.
-    if (verdict === 'gone' && name && (await container.properties(name, signal))) return undefined;
+    const { verdict, container, memory } = copy;
+    if (verdict === 'good' || verdict === 'doubtful' || !container || !memory) return undefined;
     const states = marksFor(file.state.states, verdict);
     if ((file.state.states & states) === states) return undefined;
+    // A mark that keeps a file from its readers is not set for one answer that was not to be trusted.
+    if ((states & HsmStateFlag.LOST) !== 0 && !(await this.#isStillBad(copy, signal))) return undefined;
     const { lustre, mount } = this.#tools;
     const before = await statDescriptor(file.fd);
     const record = new FileRecord(lustre, file.fd, container, memory, before);
@@ -214,27 +213,43 @@ class Verifying {
     // Times of a file that is being restored are not to be set: that waits for the restore.
     const { state } = await lustre.currentAction(fidPath(mount, file.fid));
     if (state === ProgressState.NONE) await record.putTimesBack();
-    return (states & HsmStateFlag.DIRTY) !== 0
-      ? 'marked dirty: the next archive copies it anew'
-      : 'marked lost';
+    if ((states & HsmStateFlag.DIRTY) === 0) return 'marked lost';
+    return verdict === 'differs'
+      ? 'marked dirty: the next archive replaces the copy by what the file holds now'
+      : 'marked dirty: the next archive copies it anew';
+  }
+
+  /** A second look at a copy that was gone or damaged. */
+  async #isStillBad(
+    { verdict, container, name, headers, error }: CheckedCopy,
+    signal: AbortSignal,
+  ): Promise<boolean> {
+    if (!container || name === undefined) return false;
+    const now = name === '' ? undefined : await container.properties(name, signal);
+    if (verdict === 'gone') return !now;
+    // Another version by now: that is to be judged the next time.
+    if (!now || now.etag !== headers?.etag) return false;
+    if (error?.code === 'SIZE_MISMATCH') return now.sizeBytes === headers.sizeBytes;
+    return !(await isBlobWhole(this.#tools.transfer, { container, name, headers: now }, signal));
   }
 }
 
 /**
  * DIRTY has the file archived again, LOST says that there is no copy; the archive takes both away (mdt_coordinator.c,
- * hsm_cdt_request_completed). A released file is never dirty: the MDT refuses that, for its content is gone.
+ * hsm_cdt_request_completed). A released file is never dirty: the MDT refuses that, for its content is gone. If somebody else
+ * wrote its blob, the version that it remembers may come back.
  */
-function marksFor(states: number, verdict: 'gone' | 'wrong'): number {
-  if ((states & HsmStateFlag.RELEASED) !== 0) return verdict === 'gone' ? HsmStateFlag.LOST : 0;
+function marksFor(states: number, verdict: 'gone' | 'wrong' | 'damaged' | 'differs'): number {
+  if ((states & HsmStateFlag.RELEASED) !== 0) return verdict === 'wrong' ? 0 : HsmStateFlag.LOST;
   return verdict === 'gone' ? HsmStateFlag.DIRTY | HsmStateFlag.LOST : HsmStateFlag.DIRTY;
 }
 
 function lostAndFound({ path }: ArchivedFile): LhsmError {
-  return new LhsmError(`${showPath(path)} is marked as lost, and its copy is there.`, {
+  return new LhsmError(`${showPath(path)} is marked as lost, and a copy of its version and size is there.`, {
     code: 'FILE_LOST',
     op: 'verify',
     errno: errnoNumber('ENODATA'),
-    hint: 'lfs hsm_clear --lost takes the mark away; then it can be restored.',
+    hint: 'When verify --content finds nothing wrong with it, lfs hsm_clear --lost takes the mark away; then it can be restored.',
   });
 }
 
@@ -245,7 +260,7 @@ function blobDamaged({ path }: ArchivedFile, name: string): LhsmError {
       code: 'CHECKSUM_MISMATCH',
       op: 'verify',
       errno: errnoNumber('EIO'),
-      hint: 'Bring a good version of the blob back, or archive the file again if it is present.',
+      hint: 'Archive the file again if it is present: verify --content --repair marks it. Otherwise bring a good version of the blob back.',
     },
   );
 }
@@ -257,7 +272,7 @@ function fileDiffers({ path }: ArchivedFile, name: string): LhsmError {
       code: 'CHECKSUM_MISMATCH',
       op: 'verify',
       errno: errnoNumber('EIO'),
-      hint: 'Look at the OSTs. To take the copy, release and restore the file; to keep the content, mark it dirty and archive it.',
+      hint: 'Look at the OSTs: which of the two is right? To keep the content, verify --content --repair and archive it. To take the copy, release and restore the file; if it is marked dirty by now, lfs hsm_clear --dirty before that.',
     },
   );
 }

@@ -14,7 +14,7 @@ export function addVerify(program: Command, io: Io): void {
     .description('compare archived files with their blobs: there, the right version, the right size')
     .argument('<path...>', 'directories and files; relative ones begin at the working directory')
     .option('--content', 'read and compare content, too')
-    .option('--repair', 'mark files whose copy is gone as lost, present ones to be archived anew')
+    .option('--repair', 'mark files without a good copy: as lost, present ones to be archived anew')
     .option('--no-wait', 'end at once; it goes on in the daemon')
     .option('--json', 'print the document of its end as JSON')
     .action(async (paths: readonly string[], options: VerifyOptions, command: Command) => {

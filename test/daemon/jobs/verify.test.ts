@@ -134,19 +134,96 @@ t.test('content: damaged blobs, and a file that is not what was archived', async
   // What a damaged OST would do: bytes that change without a write.
   await writeFile(path('content/file'), 'CONTENT OF FILE');
   await lustre.setHsmState(path('content/file'), { set: 0, clear: DIRTY });
-  const ran = await run({ paths: ['content'], content: true, repair: true });
+  const ran = await run({ paths: ['content'], content: true });
   t.same(
     ran.codes,
     ['content/file CHECKSUM_MISMATCH', 'content/released CHECKSUM_MISMATCH'],
     'a present file whose content is what was archived needs no look at the blob',
   );
   t.match(ran, { withoutChecksum: 1, repaired: 0, errors: 2 });
-  t.equal(await states('content/file'), EXISTS | ARCHIVED, 'a good copy is never archived over');
+  t.equal(await states('content/file'), EXISTS | ARCHIVED);
   t.equal(await states('content/released'), EXISTS | ARCHIVED | RELEASED);
 
-  await damage('content/file', 'neither of the2');
-  t.match(await run({ paths: ['content/file'], content: true, repair: true }), { repaired: 1 });
+  const before = await stat(path('content/file'), { bigint: true });
+  const repaired = await run({ paths: ['content'], content: true, repair: true });
+  t.same(repaired.codes, ran.codes);
+  t.match(repaired, { errors: 2, repaired: 2 });
+  const says = new Map(repaired.findings.map(({ path: at, repaired: how }) => [at?.toString(), how]));
+  t.match(says.get('content/file'), /marked dirty: the next archive replaces the copy/);
+  t.equal(says.get('content/released'), 'marked lost');
   t.equal(await states('content/file'), EXISTS | ARCHIVED | DIRTY);
+  t.equal(await states('content/released'), EXISTS | ARCHIVED | RELEASED | LOST);
+  t.equal((await stat(path('content/file'), { bigint: true })).ctimeNs, before.ctimeNs);
+  const again = await run({ paths: ['content'], content: true, repair: true });
+  t.match(again, { codes: ['content/released CHECKSUM_MISMATCH'], repaired: 0 }, 'once is enough');
+  t.match(await run({ paths: ['content/released'] }), {
+    codes: ['content/released FILE_LOST'],
+    errors: 0,
+    findings: [{ hint: /verify --content/ }],
+  });
+
+  await site.hsm('archive', path('content/file'));
+  t.equal(await states('content/file'), EXISTS | ARCHIVED);
+  const copied = await container.getBlobClient('content/file').downloadToBuffer();
+  t.equal(copied.toString(), 'CONTENT OF FILE', 'the copy is what the file holds');
+  t.match(await run({ paths: ['content/file'], content: true, repair: true }), {
+    errors: 0,
+    contentChecked: 1,
+  });
+
+  await writeFile(path('content/file'), 'content of FILE');
+  await lustre.setHsmState(path('content/file'), { set: 0, clear: DIRTY });
+  await damage('content/file', 'neither of the2');
+  const both = await run({ paths: ['content/file'], content: true, repair: true });
+  t.match(both, { repaired: 1, findings: [{ repaired: 'marked dirty: the next archive copies it anew' }] });
+  t.equal(await states('content/file'), EXISTS | ARCHIVED | DIRTY);
+});
+
+t.test('the version that a file remembers has another size: lost when it is released', async (t) => {
+  await archived('size', 'present', 'released', 'unpinned');
+  await site.hsm('release', path('size/released'), path('size/unpinned'));
+  for (const name of ['present', 'released', 'unpinned']) await damage(`size/${name}`, 'short');
+  const file = await open(path('size/unpinned'));
+  await lustre.changeXattrs(file.fd, [{ name: 'trusted.lhsm_etag', value: undefined }]);
+  await file.close();
+  const ran = await run({ paths: ['size'], repair: true });
+  t.match(ran, { errors: 3, repaired: 2 });
+  t.ok(ran.findings.every(({ code }) => code === 'SIZE_MISMATCH'));
+  t.equal(await states('size/present'), EXISTS | ARCHIVED | DIRTY);
+  t.equal(await states('size/released'), EXISTS | ARCHIVED | RELEASED | LOST);
+  t.equal(
+    await states('size/unpinned'),
+    EXISTS | ARCHIVED | RELEASED,
+    'it may be another one that was archived',
+  );
+});
+
+t.test('a damage that the second look does not find again marks nothing', async (t) => {
+  await archived('twice', 'f');
+  await site.hsm('release', path('twice/f'));
+  let reads = 0;
+  const transfer: VerifyTools['transfer'] = {
+    download: (...args) => {
+      reads += 1;
+      if (reads > 1) return tools.transfer.download(...args);
+      return Promise.reject(new LhsmError('a bit fell over', { code: 'CHECKSUM_MISMATCH', op: 'Get Blob' }));
+    },
+  };
+  const ran = await run({ paths: ['twice'], content: true, repair: true }, { ...tools, transfer });
+  t.match(ran, { codes: ['twice/f CHECKSUM_MISMATCH'], repaired: 0 });
+  t.equal(reads, 2);
+  t.equal(await states('twice/f'), EXISTS | ARCHIVED | RELEASED);
+});
+
+t.test('lost but clean: with its copy gone it is to be archived anew', async (t) => {
+  await archived('mark', 'f');
+  await container.deleteBlob('mark/f');
+  await lustre.setHsmState(path('mark/f'), { set: LOST, clear: 0 });
+  t.match(await run({ paths: ['mark'], repair: true }), { codes: ['mark/f BLOB_MISSING'], repaired: 1 });
+  t.equal(await states('mark/f'), EXISTS | ARCHIVED | LOST | DIRTY);
+  await site.hsm('archive', path('mark/f'));
+  t.equal(await states('mark/f'), EXISTS | ARCHIVED);
+  t.match(await run({ paths: ['mark'], content: true }), { codes: [], contentChecked: 1 });
 });
 
 t.test('what cannot be judged is a warning, and not repaired', async (t) => {
