@@ -23,6 +23,7 @@ import type { AgentEmitter } from './events.js';
 import type { ActionTools } from './hsm/action.js';
 import { BytesGate } from './hsm/bytes-gate.js';
 import { Heart } from './hsm/heart.js';
+import { LoopLoad } from './hsm/loop-load.js';
 import { Journal, type JournalEntry } from './hsm/journal.js';
 import { Receiver } from './hsm/receiver.js';
 import { Scheduler } from './hsm/scheduler.js';
@@ -179,6 +180,16 @@ export async function buildParts(context: PartsContext): Promise<Parts> {
     },
   };
   const receiver = new Receiver(tools, scheduler);
+  const load = new LoopLoad(
+    () => config().scheduler.maxActions,
+    (limit) => {
+      scheduler.setMaxUnawaited(limit);
+    },
+  );
+  load.start();
+  teardown.push(() => {
+    load.stop();
+  });
   const heart = new Heart({ actions: () => receiver.actions(), timings: () => config().hsm });
   teardown.push(() => {
     heart.stop();

@@ -44,7 +44,10 @@ export class Scheduler {
   /** By FID: the task whose turn it is, then those that wait for it. */
   readonly #chains = new Map<string, Task[]>();
   readonly #runningByLane: Record<Lane, number> = { restore: 0, remove: 0, archive: 0 };
+  /** Of all that run, those that no reader waits for. */
+  #runningUnawaited = 0;
   #limits: SchedulerLimits;
+  #maxUnawaited = Infinity;
   #paused = false;
   #idle: (() => void)[] = [];
   #quiet: (() => void)[] = [];
@@ -55,6 +58,12 @@ export class Scheduler {
 
   setLimits(limits: SchedulerLimits): void {
     this.#limits = limits;
+    this.#dispatch();
+  }
+
+  /** How many may run at once that no reader waits for; see loop-load.ts. */
+  setMaxUnawaited(count: number): void {
+    this.#maxUnawaited = count;
     this.#dispatch();
   }
 
@@ -145,6 +154,7 @@ export class Scheduler {
       this.#queued.delete(task.key);
       this.#running.set(task.key, task);
       this.#runningByLane[task.lane] += 1;
+      if (queueOf(task) !== 'on-access') this.#runningUnawaited += 1;
       void this.#run(task);
     }
   }
@@ -155,6 +165,7 @@ export class Scheduler {
     } finally {
       this.#running.delete(task.key);
       this.#runningByLane[task.lane] -= 1;
+      if (queueOf(task) !== 'on-access') this.#runningUnawaited -= 1;
       this.#unchain(task);
       this.#dispatch();
       this.#checkIdle();
@@ -169,6 +180,7 @@ export class Scheduler {
     const onAccessReserved = Math.ceil(restoreReserved / 4);
     const others = this.#runningByLane.remove + this.#runningByLane.archive;
     for (const queue of QUEUES) {
+      if (queue !== 'on-access' && this.#runningUnawaited >= this.#maxUnawaited) return undefined;
       if (queue === 'restore' && total >= maxActions - onAccessReserved) continue;
       if ((queue === 'remove' || queue === 'archive') && others >= maxActions - restoreReserved) continue;
       const first = this.#ready[queue].values().next();

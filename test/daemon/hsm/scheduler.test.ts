@@ -57,6 +57,28 @@ t.test('restores go first, then removes, then archives', async (t) => {
   t.same(order, ['first', 'reader', 'batch', 'rm', 'a']);
 });
 
+t.test('what nobody waits for can be kept few, and readers do not mind', async (t) => {
+  const scheduler = new Scheduler({ maxActions: 10, restoreReserved: 4 });
+  scheduler.setMaxUnawaited(2);
+  const batch = Array.from({ length: 5 }, (_, i) => task(`batch${i}`, i % 2 === 0 ? 'restore' : 'archive'));
+  for (const each of batch) scheduler.submit(each);
+  t.equal(batch.filter(({ started }) => started).length, 2);
+  const readers = Array.from({ length: 4 }, (_, i) => task(`reader${i}`, 'restore', { blocking: true }));
+  for (const each of readers) scheduler.submit(each);
+  t.ok(readers.every(({ started }) => started));
+  for (const each of readers) await each.finish();
+  t.equal(batch.filter(({ started }) => started).length, 2, 'their room is not for the batch');
+  await batch.find(({ started }) => started)?.finish();
+  t.equal(batch.filter(({ started }) => started).length, 3);
+  scheduler.setMaxUnawaited(10);
+  t.ok(
+    batch.every(({ started }) => started),
+    'more room is used at once',
+  );
+  for (const each of batch) await each.finish();
+  await scheduler.idle();
+});
+
 t.test('archives and removes can never fill the slots that are reserved for restores', (t) => {
   const scheduler = new Scheduler({ maxActions: 4, restoreReserved: 2 });
   const others = ['a1', 'a2', 'a3'].map((key) => task(key, 'archive'));
