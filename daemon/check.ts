@@ -3,6 +3,7 @@
 import { accessSync, constants, existsSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { pino } from 'pino';
+import { callThreads } from '../native-bindings/call-threads.js';
 import { crc64Implementation } from '../native-bindings/crc64.js';
 import { describeError } from '../native-bindings/errors.js';
 import { loadLustre } from '../native-bindings/liblustreapi.js';
@@ -32,6 +33,9 @@ export async function check(config: Config, print: (line: string) => void): Prom
     () => `file system ${fsnameOf(loadLustre(config), config.mount)}`,
   );
   await attempt('CRC64', () => crc64Implementation());
+  await attempt('threads for calls', () => {
+    callThreads();
+  });
   for (const folder of [config.stateDir, config.runDir]) {
     await attempt(`folder ${folder}`, () => {
       writable(folder);

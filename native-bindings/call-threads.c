@@ -46,7 +46,7 @@ static int bear(void) {
 }
 
 // Sees to it that some thread will look for work. As many are born as there are trips at once, and the caller bounds those.
-// Gives an errno if there is not one thread and none can be had.
+// Gives an errno if none is idle and none can be had: whoever comes back finds the trip, or prod_threads finds a thread.
 static int rouse(void) {
   if (first == NULL || waking) return 0;
   waking = 1;
@@ -57,7 +57,7 @@ static int rouse(void) {
   const int failure = bear();
   if (failure == 0) threads++;
   else waking = 0;
-  return threads > 0 ? 0 : failure;
+  return failure;
 }
 
 static _Noreturn void *serve(void *unused) {
@@ -79,9 +79,10 @@ static _Noreturn void *serve(void *unused) {
     if (first == NULL) end = &first;
     rouse();
     pthread_mutex_unlock(&lock);
+    const int32_t id = trip->id;
     run_calls(trip->calls);
-    // Shorter than PIPE_BUF, so it is written whole or not at all.
-    while (write(done_fd, &trip->id, sizeof trip->id) < 0 && errno == EINTR) continue;
+    // Shorter than PIPE_BUF, so it is written whole or not at all. From here on the trip is JavaScript's again.
+    while (write(done_fd, &id, sizeof id) < 0 && errno == EINTR) continue;
     pthread_mutex_lock(&lock);
   }
 }
@@ -103,9 +104,19 @@ int start_trip(struct trip *trip) {
   struct trip **const former = end;
   *end = trip;
   end = &trip->next;
-  const int failure = rouse();
+  int failure = rouse();
+  if (threads > 0) failure = 0;
   // Without a thread nothing else can be in the queue.
   if (failure != 0) *(end = former) = NULL;
+  pthread_mutex_unlock(&lock);
+  return -failure;
+}
+
+// Tries again to have a thread for what waits, should all there are hang in calls: gives below 0 an errno when none can be had.
+__attribute__((visibility("default"))) int prod_threads(void);
+int prod_threads(void) {
+  pthread_mutex_lock(&lock);
+  const int failure = rouse();
   pthread_mutex_unlock(&lock);
   return -failure;
 }

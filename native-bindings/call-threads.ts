@@ -2,7 +2,7 @@
 // for the reasons that stand there.
 import { Socket, type OnReadOpts, type SocketConstructorOpts } from 'node:net';
 import { fileURLToPath } from 'node:url';
-import { LhsmError } from './errors.js';
+import { errnoName, LhsmError } from './errors.js';
 import { CELL, loadLibrary, type CFunction, type Memory } from './ffi.js';
 
 /** Offsets in struct trip of call-threads.c. */
@@ -11,6 +11,8 @@ const ID_AT = 2 * CELL;
 export const TRIP_BYTES = 3 * CELL;
 
 const ID_BYTES = 4;
+/** How often a thread is tried for again, when none could be had. */
+const PROD_MS = 1000;
 /** So many trips that are over are told in one turn of the event loop; the rest in the next. */
 const TOLD_AT_ONCE = 1024;
 
@@ -21,6 +23,8 @@ const advice = {
 
 class CallThreads {
   readonly #start: CFunction;
+  readonly #prod: CFunction;
+  #isShort = false;
   readonly #done: Socket;
   /** Whom to tell that the trip of this id is over. */
   readonly #waiting: ((() => void) | undefined)[] = [];
@@ -35,12 +39,14 @@ class CallThreads {
       {
         open_threads: { result: 'i32', args: [] },
         start_trip: { result: 'i32', args: ['ptr'] },
+        prod_threads: { result: 'i32', args: [] },
       },
       advice,
     );
     this.#start = fn.start_trip;
+    this.#prod = fn.prod_threads;
     const fd = fn.open_threads.int();
-    if (fd < 0) throw this.#failure(-fd);
+    if (fd < 0) throw failure('pipe2', -fd);
     const onread: OnReadOpts = {
       buffer: Buffer.alloc(TOLD_AT_ONCE * ID_BYTES),
       callback: (length, bytes) => {
@@ -52,6 +58,9 @@ class CallThreads {
     const options: SocketConstructorOpts & { readonly onread: OnReadOpts } = { fd, readable: true, onread };
     this.#done = new Socket(options);
     this.#done.unref();
+    setInterval(() => {
+      if (this.#trips > 0) this.#prodThreads();
+    }, PROD_MS).unref();
   }
 
   /**
@@ -66,7 +75,7 @@ class CallThreads {
     const rc = this.#start.int(trip);
     if (rc < 0) {
       this.#forget(id);
-      throw this.#failure(-rc);
+      throw failure('pthread_create', -rc);
     }
     // What is under way keeps the process alive, as libuv's own work does.
     if (this.#trips++ === 0) this.#done.ref();
@@ -91,14 +100,25 @@ class CallThreads {
     this.#freeIds.push(id);
   }
 
-  #failure(errno: number): LhsmError {
-    return new LhsmError('cannot have a thread for calls into C', {
-      code: 'NO_THREADS',
-      op: 'pthread_create',
-      errno,
-      hint: 'Raise the limits of threads and descriptors: TasksMax= and LimitNOFILE= of the service, ulimit -u and -n.',
-    });
+  /** What waits while all threads hang, and no other could be had, must not wait for one of them. Says so once a shortage. */
+  #prodThreads(): void {
+    const rc = this.#prod.int();
+    if (rc < 0 && !this.#isShort) {
+      const { message, hint = '', code } = failure('pthread_create', -rc);
+      process.emitWarning(`${message}: calls wait until there is one.`, { code, detail: hint });
+    }
+    this.#isShort = rc < 0;
   }
+}
+
+function failure(op: 'pipe2' | 'pthread_create', errno: number): LhsmError {
+  return new LhsmError(`cannot have a thread for calls into C: ${op} failed: ${errnoName(errno)}`, {
+    code: 'NO_THREADS',
+    op,
+    errno,
+    retryable: true,
+    hint: 'Raise the limits of threads and descriptors: TasksMax= and LimitNOFILE= of the service, ulimit -u and -n.',
+  });
 }
 
 let threads: CallThreads | undefined;

@@ -38,9 +38,6 @@ const LISTS_PER_TURN = 256;
 const EWOULDBLOCK = errnoNumber('EAGAIN');
 const EPIPE = errnoNumber('EPIPE');
 
-/** Write ends of the wake pipes of all registrations: see wakeAtExit. */
-const wakers = new Set<number>();
-
 function wake(fd: number): void {
   try {
     writeSync(fd, '!');
@@ -48,11 +45,6 @@ function wake(fd: number): void {
     // The pipe is full: it is readable, which is all that was wanted.
   }
 }
-
-/** Node joins the pool's threads when it exits: a thread left in poll(2) would hang the process. */
-const wakeAtExit = (): void => {
-  for (const fd of wakers) wake(fd);
-};
 
 const registerHints: Readonly<Record<string, string>> = {
   EACCES: 'Run the daemon as root.',
@@ -130,8 +122,6 @@ class LlapiCopytool implements Copytool {
     // A child that inherits it would keep the registration alive when the daemon has died.
     this.#libc.setCloseOnExec(fd);
     [this.#wakeRead, this.#wakeWrite] = this.#libc.pipe();
-    if (wakers.size === 0) process.on('exit', wakeAtExit);
-    wakers.add(this.#wakeWrite);
   }
 
   async receive(signal: AbortSignal): Promise<ActionList[]> {
@@ -318,8 +308,6 @@ class LlapiCopytool implements Copytool {
 
   #closeWakePipe(): void {
     if (this.#wakeWrite < 0) return;
-    wakers.delete(this.#wakeWrite);
-    if (wakers.size === 0) process.off('exit', wakeAtExit);
     closeSync(this.#wakeRead);
     closeSync(this.#wakeWrite);
     this.#wakeRead = this.#wakeWrite = -1;

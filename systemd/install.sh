@@ -9,7 +9,7 @@ dest=${DESTDIR:-}
 lib=$prefix/lib/lhsm-azblob
 
 if ! [ -e "$root/dist/daemon/lhsm-azblobd.cjs" ] || ! [ -e "$root/dist/native-bindings/crc64.node" ] ||
-  ! [ -d "$root/node_modules" ]; then
+  ! [ -e "$root/dist/native-bindings/calls.so" ] || ! [ -d "$root/node_modules" ]; then
   echo 'Not built yet. Run: npm ci && npm run build' >&2
   exit 1
 fi

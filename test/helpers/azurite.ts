@@ -1,10 +1,10 @@
 // Azurite's blob service in this process, in memory, on a port of its own: for tests, the demo and the benchmarks.
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type ContainerClient, StorageSharedKeyCredential } from '@azure/storage-blob';
 import { AzureClients } from '../../daemon/azure-client.js';
+import { scratchFolder } from './scratch.js';
 import { selfSigned } from './self-signed.js';
 
 export interface Azurite {
@@ -70,7 +70,7 @@ function loadAzurite(): AzuriteModules {
 /** Starts a service of its own, empty: loose, any API version, no log, no telemetry (that is its command's part). */
 export async function startAzurite(options: AzuriteOptions = {}): Promise<Azurite> {
   const { Server, Configuration, ChunkStore } = loadAzurite();
-  const dir = mkdtempSync(join(tmpdir(), 'lhsm-azurite-'));
+  const dir = scratchFolder('lhsm-azurite-');
   let caFile: string | undefined;
   let keyFile = '';
   if (options.https === true) {

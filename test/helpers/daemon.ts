@@ -2,10 +2,10 @@
 // own, its log lines as they come, its end by any signal.
 import { spawn, type ChildProcess } from 'node:child_process';
 import { EventEmitter, once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { scratchFolder } from './scratch.js';
 import { repositoryRoot } from '../lustre-sim/build.js';
 
 /** One line of the daemon's log. */
@@ -70,7 +70,7 @@ export class Daemon {
   private constructor(settings: DaemonSettings, flags: readonly string[]) {
     this.#news.setMaxListeners(0);
     this.#ownsDir = settings.dir === undefined;
-    this.dir = settings.dir ?? mkdtempSync(join(tmpdir(), 'lhsm-daemon-'));
+    this.dir = settings.dir ?? scratchFolder('lhsm-daemon-');
     this.configFile = join(this.dir, 'lhsm-azblob.toml');
     writeFileSync(this.configFile, toml(settings, this.dir));
     this.#child = spawn(
