@@ -81,9 +81,9 @@ export interface HeartbeatEvent {
   readonly kind: ActionKind;
 }
 
-/** The journal's state after an append, a group commit or a compaction. */
+/** The journal's state after an append of ends, a group commit or a compaction. */
 export interface JournalEvent {
-  readonly op: 'opened' | 'committed' | 'compacted';
+  readonly op: 'opened' | 'appended' | 'committed' | 'compacted';
   /** Items begun and not ended. */
   readonly items: number;
   readonly sizeBytes: number;

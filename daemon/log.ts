@@ -56,22 +56,58 @@ function prettyLine(line: string): string {
   return `${clock} ${name} ${typeof msg === 'string' ? msg : ''}${details.length ? `  ${details.join(' ')}` : ''}\n`;
 }
 
-/** Cleans and dresses each line on its way out. pino sets lastLevel because of the metadata symbol. */
+/** As SonicBoom, pino's own, has it. */
+interface Flushable extends DestinationStream {
+  flush?(done: (error?: Error | null) => void): void;
+}
+
+/** pino's number of the level `error`. */
+const ERROR_LEVEL = 50;
+
+/**
+ * Cleans and dresses each line on its way out; those of one turn of the event loop go together, for a write costs more than a
+ * line. Errors do not wait. pino sets lastLevel because of the metadata symbol.
+ */
 class LineStream implements DestinationStream {
   readonly [symbols.needsMetadataGsym] = true;
   lastLevel = 30;
-  readonly #out: DestinationStream;
+  readonly #out: Flushable;
   readonly #format: Format;
+  readonly #gathers: boolean;
+  #waiting = '';
+  #due: NodeJS.Immediate | undefined;
 
-  constructor(out: DestinationStream, format: Format) {
+  constructor(out: Flushable, format: Format, gathers: boolean) {
     this.#out = out;
     this.#format = format;
+    this.#gathers = gathers;
   }
 
   write(line: string): void {
     const clean = redact(line);
-    if (this.#format === 'journald') this.#out.write(`<${PRIORITY[this.lastLevel] ?? 6}>${clean}`);
-    else this.#out.write(this.#format === 'pretty' ? prettyLine(clean) : clean);
+    if (this.#format === 'journald') this.#waiting += `<${PRIORITY[this.lastLevel] ?? 6}>${clean}`;
+    else this.#waiting += this.#format === 'pretty' ? prettyLine(clean) : clean;
+    if (!this.#gathers || this.lastLevel >= ERROR_LEVEL) this.handOn();
+    else {
+      this.#due ??= setImmediate(() => {
+        this.handOn();
+      });
+    }
+  }
+
+  /** Logger.flush ends here: `done` is called when all lines are written. */
+  flush(done: (error?: Error | null) => void): void {
+    this.handOn();
+    if (this.#out.flush) this.#out.flush(done);
+    else done();
+  }
+
+  handOn(): void {
+    clearImmediate(this.#due);
+    this.#due = undefined;
+    const lines = this.#waiting;
+    this.#waiting = '';
+    if (lines !== '') this.#out.write(lines);
   }
 }
 
@@ -84,6 +120,13 @@ const plainRecord = (value: object): Record<string, unknown> => plain(value) as 
 export function createLogger(config: LogConfig, options: LogOptions = {}): Logger {
   const format = config.format === 'auto' ? (journaldReads(options) ? 'journald' : 'json') : config.format;
   const out = options.destination ?? pino.destination({ dest: 1, sync: false, maxLength: MAX_WAITING_BYTES });
+  const stream = new LineStream(out, format, !options.destination);
+  // Before pino's own, which writes what it has at the process's end.
+  if (!options.destination) {
+    process.prependOnceListener('exit', () => {
+      stream.handOn();
+    });
+  }
 
   const root = pino(
     {
@@ -93,7 +136,7 @@ export function createLogger(config: LogConfig, options: LogOptions = {}): Logge
       // The formatter has made errors plain already; pino's own serialiser would not know them any more.
       serializers: { err: (value: unknown) => value },
     },
-    new LineStream(out, format),
+    stream,
   );
 
   // pino formats no bindings of children, and a child copies its parent's level when it is made: to reach it

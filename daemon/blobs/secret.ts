@@ -78,7 +78,8 @@ export function badSecret(path: string, what: string, hint: string): LhsmError {
 }
 
 /**
- * A secret that is read again whenever its file changes (by mtime, size and inode, so that a rename over it counts).
+ * A secret that is read again whenever its file changes (by mtime, size and inode, so that a rename over it counts), which is
+ * looked at once a turn of the event loop: a burst of requests costs one look.
  * A new content that cannot be read or checked leaves the last good one in force, and is told once to `onBad`.
  */
 export class RotatingSecret {
@@ -87,6 +88,7 @@ export class RotatingSecret {
   readonly #onBad: (error: unknown) => void;
   #current: Secret;
   #seen: string;
+  #isFresh = false;
 
   /** Throws LhsmError when the first reading fails. */
   constructor(
@@ -103,6 +105,15 @@ export class RotatingSecret {
   }
 
   reveal(): string {
+    if (!this.#isFresh) this.#look();
+    return this.#current.reveal();
+  }
+
+  #look(): void {
+    this.#isFresh = true;
+    setImmediate(() => {
+      this.#isFresh = false;
+    }).unref();
     const stamp = this.#stamp();
     if (stamp !== this.#seen) {
       this.#seen = stamp;
@@ -112,7 +123,6 @@ export class RotatingSecret {
         this.#onBad(error);
       }
     }
-    return this.#current.reveal();
   }
 
   #stamp(): string {

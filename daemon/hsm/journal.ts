@@ -46,7 +46,8 @@ const COMPACT_BYTES = 1 << 20;
 /**
  * Append-only JSON lines. An append reaches the kernel before the call returns, so it survives the death of the
  * process at any moment; fdatasync follows in groups behind it, so a power failure may lose the last
- * milliseconds, whose requests then time out at the MDT. Memory and, after compaction, disk are bounded by the number
+ * milliseconds, whose requests then time out at the MDT. Ends are appended together at the end of each turn of the event loop,
+ * and not synced: the next process asks the MDT for those that are missing, which knows them no more. Memory and, after compaction, disk are bounded by the number
  * of items that have not ended.
  */
 export class Journal {
@@ -60,6 +61,11 @@ export class Journal {
   #torn = false;
   #compactAtBytes = COMPACT_BYTES;
   #closed = false;
+  /** Lines of ends that are still to be appended. */
+  #ends = '';
+  #endsDue: NodeJS.Immediate | undefined;
+  /** Why the last ends could not be appended, for who notes the next. */
+  #endsFailure: { readonly error: unknown } | undefined;
 
   private constructor(path: string, fd: number, events: AgentEmitter) {
     this.#path = path;
@@ -123,15 +129,22 @@ export class Journal {
     this.#append(line({ t: 'p', c: key }));
   }
 
-  /** Notes that an item has had its end. */
+  /** Notes that an item has had its end. Throws what earlier ends could not be written for; they are kept and tried again. */
   ended(key: string): void {
     if (!this.#live.delete(key)) return;
-    this.#append(line({ t: 'e', c: key }));
+    this.#ends += line({ t: 'e', c: key });
+    this.#endsDue ??= setImmediate(() => {
+      this.#appendEnds();
+    });
+    const failure = this.#endsFailure;
+    this.#endsFailure = undefined;
+    if (failure) throw failure.error;
   }
 
   /** Syncs what is left and closes the file. */
   close(): void {
     if (this.#closed) return;
+    this.#appendEnds();
     this.#closed = true;
     fsyncSync(this.#fd);
     // A group commit under way holds the descriptor: it closes it when it is through.
@@ -170,11 +183,32 @@ export class Journal {
     return bad.length;
   }
 
-  #append(text: string): void {
-    // After a write that failed half way, the newline ends the torn line, so that only that one is damaged.
-    const bytes = Buffer.from(this.#torn ? `\n${text}` : text);
+  #appendEnds(): void {
+    clearImmediate(this.#endsDue);
+    this.#endsDue = undefined;
+    if (this.#ends === '' || this.#closed) return;
     try {
-      this.#write(bytes);
+      this.#write('');
+      this.#announce('appended');
+    } catch (error) {
+      this.#endsFailure = { error };
+    }
+  }
+
+  /** What must be on disk soon. */
+  #append(text: string): void {
+    this.#write(text);
+    this.#dirty = true;
+    this.#sync();
+  }
+
+  /** Ends that wait go first. */
+  #write(text: string): void {
+    const lines = this.#ends + text;
+    // After a write that failed half way, the newline ends the torn line, so that only that one is damaged.
+    const bytes = Buffer.from(this.#torn ? `\n${lines}` : lines);
+    try {
+      this.#put(bytes);
     } catch (error) {
       throw new LhsmError(`cannot write the journal ${this.#path}: ${(error as Error).message}`, {
         code: 'JOURNAL',
@@ -183,14 +217,13 @@ export class Journal {
         cause: error,
       });
     }
+    this.#ends = '';
     this.#sizeBytes += bytes.length;
-    this.#dirty = true;
-    this.#sync();
     if (this.#sizeBytes > this.#compactAtBytes && this.#sizeBytes > this.#live.size * 512) this.#tryCompact();
   }
 
   /** A full disk may have room again once the ended items are out of the file. */
-  #write(bytes: Buffer): void {
+  #put(bytes: Buffer): void {
     this.#torn = true;
     try {
       writeAll(this.#fd, bytes);
@@ -246,6 +279,8 @@ export class Journal {
     if (!this.#syncing) closeSync(this.#fd);
     this.#fd = fd;
     this.#torn = false;
+    // They are of items that are not among the live ones.
+    this.#ends = '';
     this.#sizeBytes = Buffer.byteLength(text);
     syncFolder(dirname(this.#path));
     this.#announce('compacted');

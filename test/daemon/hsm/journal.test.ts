@@ -2,6 +2,7 @@
 import { appendFileSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
 import fc from 'fast-check';
 import t, { type Test } from 'tap';
 import { AgentEmitter } from '../../../daemon/events.js';
@@ -30,12 +31,14 @@ function reopen(path: string) {
   return { ...opened, keys: opened.left.map((each) => each.key) };
 }
 
-t.test('what was received and not ended is left for the next process, with all it needs', (t) => {
+t.test('what was received and not ended is left for the next process, with all it needs', async (t) => {
   const path = scratch(t);
   const { journal } = reopen(path);
   journal.received([entry(1), entry(2), entry(3)]);
   journal.progressed(entry(2).key);
   journal.ended(entry(1).key);
+  t.notMatch(readFileSync(path, 'utf8'), /"t":"e"/, 'an end is written with the others of its turn');
+  await setImmediate();
   // No close: the process dies here.
   const next = reopen(path);
   t.same(next.keys, [entry(2).key, entry(3).key]);
@@ -44,6 +47,22 @@ t.test('what was received and not ended is left for the next process, with all i
   t.equal(next.damaged, 0);
   next.journal.close();
   journal.close();
+});
+
+t.test('ends are written with what comes next, or when the journal is closed, and only once', (t) => {
+  const path = scratch(t);
+  const { journal } = reopen(path);
+  journal.received([entry(1), entry(2), entry(3)]);
+  journal.ended(entry(1).key);
+  t.notMatch(readFileSync(path, 'utf8'), /"t":"e"/);
+  journal.received([entry(4)]);
+  t.equal(readFileSync(path, 'utf8').split('"t":"e"').length, 2);
+  journal.ended(entry(2).key);
+  journal.ended(entry(2).key);
+  journal.close();
+  const next = reopen(path);
+  t.same(next.keys, [entry(3).key, entry(4).key]);
+  next.journal.close();
   t.end();
 });
 
