@@ -35,6 +35,9 @@ const MAX_LIST_BYTES = 1 << 20;
 /** Lists taken in one turn before others get theirs. */
 const LISTS_PER_TURN = 256;
 
+/** Of which the MDT is remembered; a client's files of years. */
+const MAX_SEQUENCES = 4096;
+
 const EWOULDBLOCK = errnoNumber('EAGAIN');
 const EPIPE = errnoNumber('EPIPE');
 
@@ -105,6 +108,8 @@ class LlapiCopytool implements Copytool {
   #pendingError: LhsmError | undefined;
   #receiving: Promise<unknown> | undefined;
   #stopping: Promise<void> | undefined;
+  /** The MDT of a FID's sequence. */
+  readonly #mdts = new Map<bigint, number>();
   /** Actions that hold, or are about to hold, a pointer to this registration. */
   #actions = 0;
 
@@ -215,8 +220,11 @@ class LlapiCopytool implements Copytool {
     try {
       return await callPool().run(async (frame) => {
         const sequence = new CallSequence(frame);
+        const known = this.#mdts.get(fid.seq);
         const mdt =
-          options.mountFd === undefined ? undefined : this.#addMdt(frame, sequence, options.mountFd, fid);
+          options.mountFd === undefined || known !== undefined
+            ? undefined
+            : this.#addMdt(frame, sequence, options.mountFd, fid);
         const cell = frame.alloc(POINTER_BYTES);
         const begin = sequence.add(
           this.#fn.llapi_hsm_action_begin,
@@ -224,7 +232,7 @@ class LlapiCopytool implements Copytool {
             cell,
             tool,
             frame.copy(item),
-            mdt ? new Load(mdt.cell) : -1,
+            mdt ? new Load(mdt.cell) : options.mountFd === undefined ? -1 : (known ?? -1),
             options.openFlags ?? 0,
             options.isError ? 1 : 0,
           ],
@@ -235,6 +243,7 @@ class LlapiCopytool implements Copytool {
         for (const call of [...(mdt ? [mdt.call] : []), begin]) {
           if (call.value < 0) throw callError(call.name, formatFid(fid), -call.value);
         }
+        if (mdt) this.#noteMdt(fid, mdt.cell.bytes.readInt32LE());
         const handle = cell.bytes.readBigUInt64LE();
         const closesLast = action === CopytoolAction.RESTORE;
         return new LlapiAction({ fn: this.#fn, fid, handle, scratch: this.#fid, closesLast, ended }, data);
@@ -243,6 +252,12 @@ class LlapiCopytool implements Copytool {
       ended();
       throw error;
     }
+  }
+
+  /** A sequence of FIDs belongs to one MDT for ever (lustre_fld.h): its files need not be asked for one by one. */
+  #noteMdt({ seq }: Fid, index: number): void {
+    if (this.#mdts.size >= MAX_SEQUENCES) this.#mdts.clear();
+    this.#mdts.set(seq, index);
   }
 
   /** The data file must be on the MDT that holds the file: the end is sent to the data file's MDT. */

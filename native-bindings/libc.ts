@@ -194,11 +194,27 @@ export class Libc {
     };
   }
 
+  /** The same of a path, a link not followed: nothing is opened, which saves the MDS an open and a close. */
+  lookAt(path: string, names: readonly string[], subject: string): Promise<FileLook> {
+    return withRoom((room) =>
+      callPool().run(async (frame) => {
+        const sequence = new CallSequence(frame);
+        const file = frame.cstring(path);
+        const { call, struct } = this.#addStatx(frame, sequence, linux.AT_FDCWD, file);
+        const xattrs = this.#addXattrs(frame, sequence, { fn: this.#fn.lgetxattr, file }, names, room, call);
+        await sequence.run();
+        if (call.value < 0) throw callError('statx', subject, call.errno);
+        const read = xattrs(subject);
+        return read && { attributes: readStatx(struct.bytes), xattrs: read };
+      }),
+    );
+  }
+
   /** As Lustre.lookAtNames. */
   lookAtNames(directory: number, names: readonly Buffer[]): Promise<(FileAttributes | number)[]> {
     return callPool().run(async (frame) => {
       const sequence = new CallSequence(frame);
-      const looks = names.map((name) => this.#addStatx(frame, sequence, directory, name));
+      const looks = names.map((name) => this.#addStatx(frame, sequence, directory, frame.cstring(name)));
       await sequence.run();
       return looks.map(({ call, struct }) => (call.value < 0 ? call.errno : readStatx(struct.bytes)));
     });
@@ -211,24 +227,24 @@ export class Libc {
     fd: number | Load,
     after?: SequencedCall,
   ): (subject: string) => FileAttributes {
-    const { call, struct } = this.#addStatx(frame, sequence, fd, '', after);
+    const { call, struct } = this.#addStatx(frame, sequence, fd, undefined, after);
     return (subject) => {
       if (call.value < 0) throw callError('statx', subject, call.errno);
       return readStatx(struct.bytes);
     };
   }
 
-  /** Of a name in a directory, or of the descriptor itself where that is empty; never through a link. */
+  /** Of a name in a directory, or of the descriptor itself; never through a link. */
   #addStatx(
     frame: CallFrame,
     sequence: CallSequence,
     fd: number | Load,
-    name: Buffer | '',
+    name: Memory | undefined,
     after?: SequencedCall,
   ): { readonly call: SequencedCall; readonly struct: Memory } {
     const struct = frame.alloc(layouts.statx.size);
-    const flags = name === '' ? linux.AT_EMPTY_PATH : linux.AT_SYMLINK_NOFOLLOW;
-    const args = [fd, frame.cstring(name), flags, linux.STATX_BASIC_STATS, struct];
+    const flags = name ? linux.AT_SYMLINK_NOFOLLOW : linux.AT_EMPTY_PATH;
+    const args = [fd, name ?? frame.cstring(''), flags, linux.STATX_BASIC_STATS, struct];
     return { call: sequence.add(this.#fn.statx, args, { after }), struct };
   }
 

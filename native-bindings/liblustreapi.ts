@@ -9,7 +9,7 @@ import { LhsmError } from './errors.js';
 import type { CallFrame } from './call-frame.js';
 import { type CArg, CFunction, loadLibrary, Memory } from './ffi.js';
 import { layouts, statArch, statLayouts } from './layouts.js';
-import { callError, libc, linux, withRoom } from './libc.js';
+import { callError, libc, linux } from './libc.js';
 import type {
   Copytool,
   CurrentAction,
@@ -29,7 +29,7 @@ import type {
   XattrChange,
   XattrChanges,
 } from './lustre.js';
-import { formatFid } from './lustre.js';
+import { fidPath, formatFid } from './lustre.js';
 import { encodeRequest, readCurrentAction, readFid, readHsmState, writeFid, writeStat } from './structs.js';
 
 const signatures = {
@@ -279,22 +279,8 @@ class Liblustreapi implements Lustre {
     return libc().look(fd, xattrs);
   }
 
-  lookByFid(mount: string, fid: Fid, flags: number, xattrs: readonly string[]): Promise<FileLook> {
-    const fn = this.#fn.llapi_open_by_fid;
-    const subject = `${formatFid(fid)} on ${mount}`;
-    return withRoom((room) =>
-      callPool().run(async (frame) => {
-        const struct = frame.alloc(layouts.lu_fid.size);
-        writeFid(struct.bytes, fid);
-        const sequence = new CallSequence(frame);
-        const open = sequence.add(fn, [frame.cstring(mount), struct, flags | linux.O_CLOEXEC]);
-        const look = libc().addLook(frame, sequence, open.asArgument, xattrs, room, open);
-        libc().addClose(sequence, open.asArgument, open);
-        await sequence.run();
-        check(fn.name, subject, open.value);
-        return look(subject);
-      }),
-    );
+  lookByFid(mount: string, fid: Fid, xattrs: readonly string[]): Promise<FileLook> {
+    return libc().lookAt(fidPath(mount, fid), xattrs, `${formatFid(fid)} on ${mount}`);
   }
 
   lookAtPath(path: string | Buffer, flags: number, ino: bigint): Promise<PathLook | undefined> {

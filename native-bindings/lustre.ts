@@ -244,8 +244,8 @@ export interface Lustre {
 
   /** Attributes and these extended attributes, in one go. */
   look(fd: number, xattrs: readonly string[]): Promise<FileLook>;
-  /** The same of a FID; `flags` as for openByFid. */
-  lookByFid(mount: string, fid: Fid, flags: number, xattrs: readonly string[]): Promise<FileLook>;
+  /** The same of a FID, which is not opened: of whatever it is, and nothing is restored. */
+  lookByFid(mount: string, fid: Fid, xattrs: readonly string[]): Promise<FileLook>;
   /**
    * Opens a path, takes state and FID, and closes it, in one go; undefined when it is not that inode. `flags`: those of
    * open(2). Rejects with LhsmError, op `open` where that fails.

@@ -2,7 +2,7 @@
 // archive.ts, restore.ts and remove.ts call it, and the import's own-blob.ts.
 import { LhsmError, hasCode } from '../../native-bindings/errors.js';
 import { parseBlobXattr, pathOfBlobName } from '../blobs/names.js';
-import { FOR_ATTRIBUTES, saysGone } from './descriptors.js';
+import { isRegular, saysGone } from './descriptors.js';
 import { MEMORY_XATTRS, pinOf } from './file-record.js';
 import { BLOB_XATTR, type MoverTools } from './mover.js';
 import { sameEtag, sameFid, type OwnersWord } from './collision.js';
@@ -23,14 +23,15 @@ export async function askOwner(
   fid: Fid,
 ): Promise<OwnersWord> {
   try {
-    const { xattrs } = await tools.lustre.lookByFid(tools.mount, fid, FOR_ATTRIBUTES, MEMORY_XATTRS);
+    const { attributes, xattrs } = await tools.lustre.lookByFid(tools.mount, fid, MEMORY_XATTRS);
+    // A symbolic link or a device: no blob of a file is of it.
+    if (!isRegular(attributes)) return 'no';
     const [value, pin] = xattrs;
     if (sameEtag(pinOf(pin), etag)) return 'claims-it';
     if (value === undefined) return 'silent';
     return namesBlob(value, container, name) ? 'claims-it' : 'no';
   } catch (error) {
-    // ELOOP and ENXIO: a symbolic link or a device has that FID, which no blob of a file is of.
-    if (saysGone(error) || hasCode(error, 'ELOOP') || hasCode(error, 'ENXIO')) return 'no';
+    if (saysGone(error)) return 'no';
     throw error;
   }
 }

@@ -4,7 +4,7 @@ import { LhsmError, errnoNumber, hasCode, type LhsmErrorOptions } from '../../na
 import { formatFid } from '../../native-bindings/lustre.js';
 import { SPARSE_METADATA } from './archive.js';
 import { isDirectoryStub, namedOwner, quotedEtag, sameEtag, sameFid } from './collision.js';
-import { FOR_ATTRIBUTES, isRegular, notARegularFile, truncateDescriptor, withFile } from './descriptors.js';
+import { isRegular, notARegularFile, truncateDescriptor, withFile } from './descriptors.js';
 import { MEMORY_XATTRS, recall, type Memory } from './file-record.js';
 import { namesToTry } from './file-names.js';
 import { fileSystemId } from './file-system-id.js';
@@ -30,12 +30,7 @@ export const restore: Mover = async (job, tools, signal) => {
     job.log.debug({ dataBytes: job.item.data.length }, 'restore: the request carries data, not used');
   }
   // By its FID, for its attributes only: reading it would wait for this very restore.
-  const { attributes, xattrs } = await tools.lustre.lookByFid(
-    tools.mount,
-    job.item.fid,
-    FOR_ATTRIBUTES,
-    MEMORY_XATTRS,
-  );
+  const { attributes, xattrs } = await tools.lustre.lookByFid(tools.mount, job.item.fid, MEMORY_XATTRS);
   if (!isRegular(attributes)) throw notARegularFile(job.item.fid, 'restore');
   const memory = recall(xattrs, job.container);
   const fileSystem = await fileSystemId(tools.lustre, tools.mount);

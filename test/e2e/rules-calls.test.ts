@@ -63,6 +63,18 @@ async function nothingStarted(t: Test): Promise<void> {
   t.equal((await site.sim.counters())['started'], 0, 'nothing stays STARTED');
 }
 
+// The first of all: the MDT of a sequence of FIDs is asked for once.
+t.test('a restore whose MDT cannot be found fails with one end, and the next read restores', async (t) => {
+  const { name, fid, bytes } = await fileFor('restore');
+  const after = daemon.lines.length;
+  await site.sim.fault('mdt_index errno=EIO count=1');
+  const answer: unknown = await site.read(name).catch((error: unknown) => error);
+  t.match(String((answer as { stderr?: unknown }).stderr), /No data available/, 'it is asked for');
+  t.match(await ended(fid, after), { op: 'restore', errno: 'EIO' });
+  await nothingStarted(t);
+  t.ok((await site.read(name)).equals(bytes));
+});
+
 /** Which call fails with what, and the errno that the MDT must be told. */
 const failures: readonly { kind: Kind; call: string; errno: string; told: string }[] = [
   { kind: 'archive', call: 'begin', errno: 'EIO', told: 'EIO' },
@@ -154,17 +166,6 @@ t.test('progress says ENOENT: the coordinator forgot the request, the transfer s
   await site.sim.clearFaults();
   site.gate.open();
   await nothingStarted(t);
-});
-
-t.test('a restore whose MDT cannot be found fails with one end, and the next read restores', async (t) => {
-  const { name, fid, bytes } = await fileFor('restore');
-  const after = daemon.lines.length;
-  await site.sim.fault('mdt_index errno=EIO count=1');
-  const answer: unknown = await site.read(name).catch((error: unknown) => error);
-  t.match(String((answer as { stderr?: unknown }).stderr), /No data available/, 'it is asked for');
-  t.match(await ended(fid, after), { op: 'restore', errno: 'EIO' });
-  await nothingStarted(t);
-  t.ok((await site.read(name)).equals(bytes));
 });
 
 t.test('a restored file has blocks for its size, not those of a stub', async (t) => {

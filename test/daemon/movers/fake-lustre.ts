@@ -211,8 +211,8 @@ export class FakeLustre implements Used {
     }));
   }
 
-  async lookByFid(mount: string, fid: Fid, flags: number, names: readonly string[]): Promise<FileLook> {
-    const fd = await this.openByFid(mount, fid, flags);
+  async lookByFid(mount: string, fid: Fid, names: readonly string[]): Promise<FileLook> {
+    const fd = await this.openByFid(mount, fid, constants.O_RDONLY | constants.O_NONBLOCK);
     try {
       return await this.look(fd, names);
     } finally {
