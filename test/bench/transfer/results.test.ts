@@ -65,6 +65,14 @@ t.test('the JSON form has medians where they are looked for, the ends beside the
   t.end();
 });
 
+t.test('sections that were left out are left out', (t) => {
+  const some = { ...results, comparisons: [small], memory: undefined };
+  const json = JSON.parse(JSON.stringify(toJson(some))) as object;
+  t.match(json, { smallRestore: { http: {} } });
+  t.notOk('restore' in json || 'peakRssMiB' in json);
+  t.end();
+});
+
 t.test('ours is compared with programs that do the whole work', (t) => {
   t.strictSame([...ratios(restore, 'cpuSecondsPerGiB').keys()], ['floor', 'azcopy']);
   t.strictSame([...ratios(small, 'cpuMsPerFile')], []);

@@ -55,8 +55,9 @@ function measuresJson(measures: Measures): object {
   return { ...part('median'), min: part('min'), max: part('max') };
 }
 
-/** Round numbers all over. */
+/** Round numbers all over; undefined for a section that was left out. */
 function tidy(value: unknown): unknown {
+  if (value === undefined) return undefined;
   return JSON.parse(
     JSON.stringify(value, (_, each: unknown) => (typeof each === 'number' ? significant(each) : each)),
   );
