@@ -16,10 +16,7 @@ const PROD_MS = 1000;
 /** So many trips that are over are told in one turn of the event loop; the rest in the next. */
 const TOLD_AT_ONCE = 1024;
 
-const advice = {
-  missing: 'Run npm run build on this machine.',
-  symbols: 'Run npm run build on this machine.',
-};
+const BUILD = 'Run npm run build on this machine.';
 
 class CallThreads {
   readonly #start: CFunction;
@@ -41,7 +38,7 @@ class CallThreads {
         start_trip: { result: 'i32', args: ['ptr'] },
         prod_threads: { result: 'i32', args: [] },
       },
-      advice,
+      { missing: BUILD, symbols: BUILD },
     );
     this.#start = fn.start_trip;
     this.#prod = fn.prod_threads;

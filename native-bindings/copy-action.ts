@@ -85,14 +85,13 @@ export class LlapiAction implements CopyAction {
   progress(extent: Extent, totalBytes: bigint, flags = 0): Promise<void> {
     const handle = this.#live();
     return this.#next(async () => {
-      const rc = await callPool().run(async (frame) => {
+      await callPool().run(async (frame) => {
+        const fn = this.#fn.llapi_hsm_action_progress;
         const struct = frame.alloc(layouts.hsm_extent.size);
         writeExtent(struct.bytes, extent);
-        return (
-          await callOnce(frame, this.#fn.llapi_hsm_action_progress, [handle, struct, totalBytes, flags])
-        ).value;
+        const { value } = await callOnce(frame, fn, [handle, struct, totalBytes, flags]);
+        this.#check(fn.name, value);
       });
-      this.#check('llapi_hsm_action_progress', rc);
     });
   }
 

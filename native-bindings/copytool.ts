@@ -220,30 +220,19 @@ class LlapiCopytool implements Copytool {
     try {
       return await callPool().run(async (frame) => {
         const sequence = new CallSequence(frame);
-        const known = this.#mdts.get(fid.seq);
-        const mdt =
-          options.mountFd === undefined || known !== undefined
-            ? undefined
-            : this.#addMdt(frame, sequence, options.mountFd, fid);
+        const mdt = this.#mdtOf(frame, sequence, options.mountFd, fid);
         const cell = frame.alloc(POINTER_BYTES);
         const begin = sequence.add(
           this.#fn.llapi_hsm_action_begin,
-          [
-            cell,
-            tool,
-            frame.copy(item),
-            mdt ? new Load(mdt.cell) : options.mountFd === undefined ? -1 : (known ?? -1),
-            options.openFlags ?? 0,
-            options.isError ? 1 : 0,
-          ],
-          { after: mdt?.call },
+          [cell, tool, frame.copy(item), mdt.argument, options.openFlags ?? 0, options.isError ? 1 : 0],
+          { after: mdt.asked?.call },
         );
         const data = options.opensData ? addOpenData(this.#fn, sequence, new Load(cell), begin) : undefined;
         await sequence.run();
-        for (const call of [...(mdt ? [mdt.call] : []), begin]) {
+        for (const call of mdt.asked ? [mdt.asked.call, begin] : [begin]) {
           if (call.value < 0) throw callError(call.name, formatFid(fid), -call.value);
         }
-        if (mdt) this.#noteMdt(fid, mdt.cell.bytes.readInt32LE());
+        if (mdt.asked) this.#noteMdt(fid, mdt.asked.cell.bytes.readInt32LE());
         const handle = cell.bytes.readBigUInt64LE();
         const closesLast = action === CopytoolAction.RESTORE;
         return new LlapiAction({ fn: this.#fn, fid, handle, scratch: this.#fid, closesLast, ended }, data);
@@ -260,17 +249,27 @@ class LlapiCopytool implements Copytool {
     this.#mdts.set(seq, index);
   }
 
-  /** The data file must be on the MDT that holds the file: the end is sent to the data file's MDT. */
-  #addMdt(
+  /**
+   * The data file must be on the MDT that holds the file: the end is sent to the data file's MDT. Without a mount it is the
+   * library's to say; one that is not known yet is asked for in the sequence.
+   */
+  #mdtOf(
     frame: CallFrame,
     sequence: CallSequence,
-    mountFd: number,
+    mountFd: number | undefined,
     fid: Fid,
-  ): { readonly cell: Memory; readonly call: SequencedCall } {
+  ): {
+    readonly argument: number | Load;
+    readonly asked?: { readonly cell: Memory; readonly call: SequencedCall };
+  } {
+    if (mountFd === undefined) return { argument: -1 };
+    const known = this.#mdts.get(fid.seq);
+    if (known !== undefined) return { argument: known };
     const struct = frame.alloc(layouts.lu_fid.size);
     writeFid(struct.bytes, fid);
     const cell = frame.alloc(CELL);
-    return { cell, call: sequence.add(this.#fn.llapi_get_mdt_index_by_fid, [mountFd, struct, cell]) };
+    const call = sequence.add(this.#fn.llapi_get_mdt_index_by_fid, [mountFd, struct, cell]);
+    return { argument: new Load(cell), asked: { cell, call } };
   }
 
   async unregister(take: (list: ActionList) => void = () => undefined): Promise<void> {

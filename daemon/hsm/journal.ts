@@ -47,8 +47,8 @@ const COMPACT_BYTES = 1 << 20;
  * Append-only JSON lines. An append reaches the kernel before the call returns, so it survives the death of the
  * process at any moment; fdatasync follows in groups behind it, so a power failure may lose the last
  * milliseconds, whose requests then time out at the MDT. Ends are appended together at the end of each turn of the event loop,
- * and not synced: the next process asks the MDT for those that are missing, which knows them no more. Memory and, after compaction, disk are bounded by the number
- * of items that have not ended.
+ * and not synced: the next process asks the MDT for those that are missing, which knows them no more. Memory and, after
+ * compaction, disk are bounded by the number of items that have not ended.
  */
 export class Journal {
   readonly #path: string;

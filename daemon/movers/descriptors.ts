@@ -5,8 +5,7 @@ import { LhsmError, errnoNumber, hasCode } from '../../native-bindings/errors.js
 import { formatFid, type Fid, type FileAttributes, type Lustre } from '../../native-bindings/lustre.js';
 
 /** Opens without restoring, blocking, following a link or moving the access time. */
-export const FOR_ATTRIBUTES =
-  constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOATIME | constants.O_NOFOLLOW;
+const FOR_ATTRIBUTES = constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOATIME | constants.O_NOFOLLOW;
 
 type Done<T> = (error: NodeJS.ErrnoException | null, value: T) => void;
 
