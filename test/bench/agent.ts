@@ -20,6 +20,7 @@ import { parseArgs, promisify } from 'node:util';
 import { BlobServiceClient } from '@azure/storage-blob';
 import { Daemon } from '../helpers/daemon.js';
 import { LustreSim } from '../lustre-sim/lustre-sim.js';
+import { tellVerdict } from './verdict.js';
 import { amiss, type AgentReport } from './agent-verdict.js';
 import { startAzuriteProcess } from './azurite-process.js';
 
@@ -244,22 +245,18 @@ export async function run(argv: string[]): Promise<boolean> {
     };
     const failings = amiss(report, violations.length);
     const growth = small.rssMiB.atEnd / small.rssMiB.at5000 - 1;
-    process.stdout.write(
-      [
-        `files                     ${files} of ${SMALL_BYTES} bytes, lost ${lost}`,
-        `archive                   ${report.archive.filesPerSecond} files/s, ${report.archive.cpuMsPerFile} ms CPU a file`,
-        `restore by ${READERS} readers     ${report.restore.filesPerSecond} files/s, ${report.restore.cpuMsPerFile} ms CPU a file`,
-        `RSS at the 5,000th, end   ${small.rssMiB.at5000} MiB, ${small.rssMiB.atEnd} MiB (${(growth * 100).toFixed(1)} %; wanted within 20 %)`,
-        `descriptors and threads   ${small.handles.at5000} at the 5,000th, ${small.handles.archived} when all are archived, ${small.handles.atEnd} at the end`,
-        `large file                ${big.gib} GiB, peak RSS ${big.peakRssMiB} MiB (wanted under 300 MB)`,
-        `misuse of liblustreapi    ${violations.length}`,
-        ...failings.map((words) => `FAILED: ${words}`),
-        '',
-      ].join('\n'),
-    );
-    if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify(report, null, 2)}\n`);
-    if (failings.length > 0) progress(complaints(daemon));
-    return failings.length === 0;
+    const lines = [
+      `files                     ${files} of ${SMALL_BYTES} bytes, lost ${lost}`,
+      `archive                   ${report.archive.filesPerSecond} files/s, ${report.archive.cpuMsPerFile} ms CPU a file`,
+      `restore by ${READERS} readers     ${report.restore.filesPerSecond} files/s, ${report.restore.cpuMsPerFile} ms CPU a file`,
+      `RSS at the 5,000th, end   ${small.rssMiB.at5000} MiB, ${small.rssMiB.atEnd} MiB (${(growth * 100).toFixed(1)} %; wanted within 20 %)`,
+      `descriptors and threads   ${small.handles.at5000} at the 5,000th, ${small.handles.archived} when all are archived, ${small.handles.atEnd} at the end`,
+      `large file                ${big.gib} GiB, peak RSS ${big.peakRssMiB} MiB (wanted under 300 MB)`,
+      `misuse of liblustreapi    ${violations.length}`,
+    ];
+    const isGood = tellVerdict(lines, failings, report, values.json);
+    if (!isGood) progress(complaints(daemon));
+    return isGood;
   } catch (error) {
     progress(complaints(daemon));
     throw error;

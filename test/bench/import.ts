@@ -2,12 +2,13 @@
 // daemon, with the bench's blob server as the container. Prints stubs a second, the simulator's own part in that, CPU, and
 // memory for N and for many more blobs; random files are read through the mount.
 import { execFile } from 'node:child_process';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs, promisify } from 'node:util';
 import type { JobDocument } from '../../daemon/jobs/job.js';
 import type { Daemon } from '../helpers/daemon.js';
 import type { LustreSim } from '../lustre-sim/lustre-sim.js';
+import { tellVerdict } from './verdict.js';
 import { startAzuriteProcess, type AzuriteProcess } from './azurite-process.js';
 import { countWrong, PER_DIRECTORY, SAMPLES } from './compare-files.js';
 import { cli, inImportSite, progress } from './import-site.js';
@@ -98,22 +99,17 @@ export async function run(argv: string[]): Promise<boolean> {
       peakRssMiB: { [first.blobs]: first.peakRssMiB, [many.blobs]: many.peakRssMiB },
     };
     const failings = amissInImport(report);
-    process.stdout.write(
-      [
-        `blobs                         ${report.blobs} in ${Math.ceil(report.blobs / PER_DIRECTORY)} directories`,
-        `stubs a second                ${report.stubsPerSecond}, all included`,
-        `without the simulator's part  ${report.stubsPerSecondWithoutSimulator} (wanted 3000; the simulator alone takes ${report.simulatorMsPerStub} ms a stub)`,
-        `CPU of the daemon             ${report.cpuMsPerStub} ms a stub`,
-        `peak RSS                      ${Object.entries(report.peakRssMiB)
-          .map(([blobs, mib]) => `${mib} MiB for ${blobs} blobs`)
-          .join(', ')} (wanted within 20 %)`,
-        `read through the mount        ${SAMPLES} random files; not imported, wrong content or attributes: ${report.wrong}`,
-        ...failings.map((words) => `FAILED: ${words}`),
-        '',
-      ].join('\n'),
-    );
-    if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify(report, null, 2)}\n`);
-    return failings.length === 0;
+    const lines = [
+      `blobs                         ${report.blobs} in ${Math.ceil(report.blobs / PER_DIRECTORY)} directories`,
+      `stubs a second                ${report.stubsPerSecond}, all included`,
+      `without the simulator's part  ${report.stubsPerSecondWithoutSimulator} (wanted 3000; the simulator alone takes ${report.simulatorMsPerStub} ms a stub)`,
+      `CPU of the daemon             ${report.cpuMsPerStub} ms a stub`,
+      `peak RSS                      ${Object.entries(report.peakRssMiB)
+        .map(([blobs, mib]) => `${mib} MiB for ${blobs} blobs`)
+        .join(', ')} (wanted within 20 %)`,
+      `read through the mount        ${SAMPLES} random files; not imported, wrong content or attributes: ${report.wrong}`,
+    ];
+    return tellVerdict(lines, failings, report, values.json);
   } finally {
     await azurite.stop();
   }

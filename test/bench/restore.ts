@@ -3,7 +3,6 @@
 // bench's blob server as the container; a reader elsewhere in the file system tells what both do to everybody else.
 import { execFile, fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { writeFileSync } from 'node:fs';
 import { loadavg } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -11,6 +10,7 @@ import { parseArgs, promisify } from 'node:util';
 import type { OperationDocument } from '../../daemon/jobs/operation.js';
 import { cpuMsOf } from '../helpers/daemon.js';
 import { repositoryRoot } from '../lustre-sim/build.js';
+import { tellVerdict } from './verdict.js';
 import { startAzuriteProcess, type AzuriteProcess } from './azurite-process.js';
 import { countWrong, PER_DIRECTORY, SAMPLES, SIZE_BYTES } from './compare-files.js';
 import { cli, inImportSite, OUTPUT_BYTES, progress, type ImportSite } from './import-site.js';
@@ -219,22 +219,17 @@ export async function run(argv: string[]): Promise<boolean> {
     const failings = amissInRestore(report);
     const rate = ({ filesPerSecond, daemonCpuMsPerFile, simulatorCpuMsPerFile }: RestoreRate): string =>
       `${filesPerSecond} files/s; CPU a file: daemon ${daemonCpuMsPerFile} ms, simulator ${simulatorCpuMsPerFile} ms`;
-    process.stdout.write(
-      [
-        `files               ${files} of ${SIZE_BYTES} bytes in ${Math.ceil(files / PER_DIRECTORY)} directories; loop_period ${loopPeriodS} s, max_requests ${WINDOW}`,
-        `batch restore       ${rate(ours)} (wanted ${WANTED_FILES_PER_SECOND} files/s)`,
-        `the script          ${rate(script)}; ${scriptFiles} files, batches of ${SCRIPT_BATCH}`,
-        `ratio               ${report.ratio} (wanted 5)`,
-        `at the coordinator  ${report.maxQueue} requests at most (the window is ${report.window})`,
-        `a reader waits      ${onAccessLatencyMs.idle} ms in the quiet, ${onAccessLatencyMs.during} ms during the batch (medians; wanted within twice)`,
-        `read and compared   ${SAMPLES} random files; not restored, wrong content or attributes: ${report.wrong}`,
-        `load average        ${report.load.before} before, ${report.load.after} at the end of the batch`,
-        ...failings.map((words) => `FAILED: ${words}`),
-        '',
-      ].join('\n'),
-    );
-    if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify(report, null, 2)}\n`);
-    return failings.length === 0;
+    const lines = [
+      `files               ${files} of ${SIZE_BYTES} bytes in ${Math.ceil(files / PER_DIRECTORY)} directories; loop_period ${loopPeriodS} s, max_requests ${WINDOW}`,
+      `batch restore       ${rate(ours)} (wanted ${WANTED_FILES_PER_SECOND} files/s)`,
+      `the script          ${rate(script)}; ${scriptFiles} files, batches of ${SCRIPT_BATCH}`,
+      `ratio               ${report.ratio} (wanted 5)`,
+      `at the coordinator  ${report.maxQueue} requests at most (the window is ${report.window})`,
+      `a reader waits      ${onAccessLatencyMs.idle} ms in the quiet, ${onAccessLatencyMs.during} ms during the batch (medians; wanted within twice)`,
+      `read and compared   ${SAMPLES} random files; not restored, wrong content or attributes: ${report.wrong}`,
+      `load average        ${report.load.before} before, ${report.load.after} at the end of the batch`,
+    ];
+    return tellVerdict(lines, failings, report, values.json);
   } finally {
     await azurite.stop();
   }

@@ -3,24 +3,14 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import path from 'node:path';
 import t, { type Test } from 'tap';
 import type { Io } from '../../../daemon/cli/io.js';
-import { adminSocket } from '../../../daemon/config/mount-name.js';
-import { startAdmin } from '../../../daemon/control/admin.js';
 import type { OperationDocument, OperationState } from '../../../daemon/jobs/operation.js';
 import { LhsmError } from '../../../native-bindings/errors.js';
-import { FakeControl, fakeMetrics, shortDir } from '../control/fake-control.js';
+import { serveControl } from '../control/fake-control.js';
 import { operationOf } from '../control/fake-operations.js';
 import { cli, FakeClock } from './fake-io.js';
 
 async function setUp(t: Test) {
-  const control = new FakeControl();
-  const metrics = fakeMetrics(control);
-  const dir = shortDir(t);
-  const socket = adminSocket(dir, '/mnt/lustre');
-  const server = await startAdmin({ socket, control, metrics });
-  t.teardown(async () => {
-    await server.close();
-    metrics.close();
-  });
+  const { control, dir, socket } = await serveControl(t);
   const clock = new FakeClock();
   return {
     operations: control.operations,

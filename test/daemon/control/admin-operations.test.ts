@@ -1,21 +1,12 @@
 // Operations in the admin API, with an OperationsControl that has none.
 import t, { type Test } from 'tap';
-import { startAdmin } from '../../../daemon/control/admin.js';
-import { adminSocket } from '../../../daemon/config/mount-name.js';
 import { LhsmError } from '../../../native-bindings/errors.js';
-import { FakeControl, fakeMetrics, shortDir } from './fake-control.js';
+import { serveControl } from './fake-control.js';
 import { operationOf } from './fake-operations.js';
 import { ask } from './request.js';
 
 async function setUp(t: Test) {
-  const control = new FakeControl();
-  const metrics = fakeMetrics(control);
-  const socket = adminSocket(shortDir(t), '/mnt/lustre');
-  const server = await startAdmin({ socket, control, metrics });
-  t.teardown(async () => {
-    await server.close();
-    metrics.close();
-  });
+  const { control, socket } = await serveControl(t);
   const send = (method: string, to: string, body?: unknown) =>
     ask(socket, method, to, body === undefined ? undefined : JSON.stringify(body));
   return { operations: control.operations, send };

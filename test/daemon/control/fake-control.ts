@@ -3,6 +3,8 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { Test } from 'tap';
+import { adminSocket } from '../../../daemon/config/mount-name.js';
+import { startAdmin } from '../../../daemon/control/admin.js';
 import type { AgentControl, AgentStatus, KindTotals } from '../../../daemon/control/agent-control.js';
 import type { DoctorReport } from '../../../daemon/doctor/doctor-report.js';
 import { AgentEmitter } from '../../../daemon/events.js';
@@ -152,6 +154,20 @@ export function fakeMetrics(control: AgentControl) {
     source: () => control.status(),
     processMetrics: false,
   });
+}
+
+/** An admin API over a control that is scripted, in a folder of the test's own. */
+export async function serveControl(t: Test): Promise<{ control: FakeControl; dir: string; socket: string }> {
+  const control = new FakeControl();
+  const metrics = fakeMetrics(control);
+  const dir = shortDir(t);
+  const socket = adminSocket(dir, '/mnt/lustre');
+  const server = await startAdmin({ socket, control, metrics });
+  t.teardown(async () => {
+    await server.close();
+    metrics.close();
+  });
+  return { control, dir, socket };
 }
 
 /** A folder of the test's own with a short name: a socket's path has 107 bytes at most. */

@@ -2,22 +2,12 @@
 import { chmodSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import t, { type Test } from 'tap';
-import { adminSocket } from '../../../../daemon/config/mount-name.js';
-import { startAdmin } from '../../../../daemon/control/admin.js';
 import type { DoctorFinding } from '../../../../daemon/doctor/doctor-report.js';
-import { FakeControl, fakeMetrics, shortDir } from '../../control/fake-control.js';
+import { serveControl } from '../../control/fake-control.js';
 import { cli } from '../fake-io.js';
 
 async function setUp(t: Test) {
-  const control = new FakeControl();
-  const metrics = fakeMetrics(control);
-  const dir = shortDir(t);
-  const socket = adminSocket(dir, '/mnt/lustre');
-  const server = await startAdmin({ socket, control, metrics });
-  t.teardown(async () => {
-    await server.close();
-    metrics.close();
-  });
+  const { control, dir, socket } = await serveControl(t);
   const lctl = (script: string): string => {
     const file = path.join(dir, 'lctl');
     writeFileSync(file, `#!/bin/sh\n${script}\n`);
