@@ -10,12 +10,28 @@ import { fileURLToPath } from 'node:url';
 const require = createRequire(import.meta.url);
 const here = dirname(fileURLToPath(import.meta.url));
 const outputs = join(here, '../dist/native-bindings');
-const ADDON = 'crc64.node';
+/**
+ * What is made of what, and whether it is good. Without an optional one the same is done at a higher price: it needs an OpenSSL
+ * in Node that addons may use, and its headers, which node-api-headers does not have.
+ */
 const libraries = {
-  [ADDON]: ['crc64.c', 'crc64-core.c'],
-  'calls.so': ['call-sequence.c', 'call-threads.c'],
+  'crc64.node': {
+    sources: ['crc64.c', 'crc64-core.c'],
+    isGood: (file) => require(file).implementations.length > 0,
+  },
+  'calls.so': { sources: ['call-sequence.c', 'call-threads.c'], isGood: opens },
+  'wire.node': {
+    sources: ['wire.c', 'tls-session.c', 'body-thread.c', 'crc64-core.c'],
+    isGood: (file) => require(file).takeBody !== undefined,
+    // What this Node does not have shows when it is loaded, not when it is called; and its threads outlive who loaded it.
+    flags: ['-Wl,-z,now', '-Wl,-z,nodelete'],
+    isOptional: true,
+  },
 };
-const inputs = [...Object.values(libraries).flat(), 'crc64-core.h', 'call-sequence.h', 'build-addon.mjs'];
+const inputs = [
+  ...Object.values(libraries).flatMap(({ sources }) => sources),
+  ...['crc64-core.h', 'call-sequence.h', 'tls-session.h', 'body-thread.h', 'build-addon.mjs'],
+];
 // Warnings are errors in the tests only: another compiler than ours may have new ones.
 const flags = [
   '-std=gnu11',
@@ -31,14 +47,6 @@ function fail(message) {
   throw new Error(message);
 }
 
-function loads(file) {
-  try {
-    return require(file).implementations.length > 0;
-  } catch {
-    return false;
-  }
-}
-
 /** Whether a library that is no addon can be loaded: all that Node then misses is an addon's registration. */
 function opens(file) {
   try {
@@ -49,9 +57,13 @@ function opens(file) {
   }
 }
 
-/** Whether all that stands in the folder can be loaded here. */
-function isGood(folder) {
-  return Object.keys(libraries).every((name) => (name === ADDON ? loads : opens)(join(folder, name)));
+/** Whether a library stands in the folder, and can be loaded here. */
+function isGood(folder, name) {
+  try {
+    return libraries[name].isGood(join(folder, name));
+  } catch {
+    return false;
+  }
 }
 
 function isFresh() {
@@ -59,7 +71,10 @@ function isFresh() {
     (name) => statSync(join(outputs, name), { throwIfNoEntry: false })?.mtimeMs ?? 0,
   );
   const oldest = Math.min(...built);
-  return inputs.every((name) => statSync(join(here, name)).mtimeMs < oldest) && isGood(outputs);
+  return (
+    inputs.every((name) => statSync(join(here, name)).mtimeMs < oldest) &&
+    Object.keys(libraries).every((name) => isGood(outputs, name))
+  );
 }
 
 function headers() {
@@ -77,17 +92,19 @@ function headers() {
   );
 }
 
-/** Compiles all to `folder`; false when there is no such compiler. */
-function compile(compiler, folder) {
-  const [program, ...options] = compiler.split(/\s+/);
-  for (const [name, sources] of Object.entries(libraries)) {
-    const files = sources.map((source) => join(here, source));
-    const args = [...options, ...flags, '-isystem', headers(), '-o', join(folder, name), ...files];
+/** Compiles a library to `folder`; answers what went wrong, or undefined. Throws when there is no compiler. */
+function compile(name, folder) {
+  const { sources, flags: more = [] } = libraries[name];
+  const files = sources.map((source) => join(here, source));
+  for (const compiler of process.env.CC ? [process.env.CC] : ['cc', 'gcc']) {
+    const [program, ...options] = compiler.split(/\s+/);
+    const args = [...options, ...flags, ...more, '-isystem', headers(), '-o', join(folder, name), ...files];
     const { error, status, stderr } = spawnSync(program, args, { encoding: 'utf8' });
-    if (error?.code === 'ENOENT') return false;
-    if (error || status !== 0) fail(`${compiler} could not compile ${name}:\n${error ?? stderr}`);
+    if (error?.code === 'ENOENT') continue;
+    if (error || status !== 0) return `${compiler} could not compile ${name}:\n${error ?? stderr}`;
+    return isGood(folder, name) ? undefined : `${name} was compiled, and cannot be loaded by this node.`;
   }
-  return true;
+  fail('No C compiler. On Debian or Ubuntu: apt-get install gcc libc6-dev');
 }
 
 function build() {
@@ -95,12 +112,14 @@ function build() {
   // Beside the outputs, so that putting each in place is one rename: others may be loading it, or building it as well.
   const scratch = mkdtempSync(join(outputs, '.addon-'));
   try {
-    const compilers = process.env.CC ? [process.env.CC] : ['cc', 'gcc'];
-    if (!compilers.some((compiler) => compile(compiler, scratch))) {
-      fail(`No C compiler (${compilers.join(', ')}). On Debian or Ubuntu: apt-get install gcc libc6-dev`);
+    for (const name of Object.keys(libraries)) {
+      const problem = compile(name, scratch);
+      if (problem === undefined) renameSync(join(scratch, name), join(outputs, name));
+      else if (libraries[name].isOptional) {
+        rmSync(join(outputs, name), { force: true });
+        process.stderr.write(`${problem}\nWithout it transfers cost more CPU.\n`);
+      } else fail(problem);
     }
-    if (!isGood(scratch)) fail('What was compiled cannot be loaded by this node.');
-    for (const name of Object.keys(libraries)) renameSync(join(scratch, name), join(outputs, name));
   } finally {
     rmSync(scratch, { recursive: true, force: true });
   }

@@ -40,7 +40,8 @@ const hints: Readonly<Record<string, string>> = {
   EDQUOT: "Raise the owner's quota, then restore again.",
 };
 
-function fileError(op: 'read' | 'write', position: number, cause: unknown): LhsmError {
+/** What a call on a descriptor failed with, with what to do about it. */
+export function fileError(op: 'read' | 'write', position: number, cause: unknown): LhsmError {
   const code = systemErrorName(cause);
   const hint = hints[code];
   return new LhsmError(`The file's ${op} at offset ${position} failed (${code}).`, {

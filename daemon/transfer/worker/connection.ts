@@ -1,10 +1,9 @@
 // One keep-alive connection: a request at a time, its answer read straight to where it belongs. `onread` costs what a
 // read(2) costs; every layer above it (streams, node:http) costs a multiple. connections.ts keeps them.
-import net from 'node:net';
-import tls from 'node:tls';
 import type { Answer } from './messages.js';
 import { BadAnswer, ChunkDecoder, parseHead, type Head } from './response-parser.js';
 import { WireError } from './wire-error.js';
+import { openWire, type TlsMeans, type Wire, type WireSource } from './wire.js';
 
 /** Holds a head, and the body behind it where both fit: small files need no other memory. */
 const RECEIVE_BYTES = 64 * 1024;
@@ -20,12 +19,24 @@ export interface BodySink {
   filled(bytes: number): void;
 }
 
+/** Takes a body of known length off the wire by itself. */
+export interface BodyTaker {
+  /**
+   * Takes all of the body but `first`, which has come already and stays where it is meanwhile. Rejects when it cannot;
+   * in any case the source is not used any more when it settles.
+   */
+  take(first: Buffer, source: WireSource): Promise<void>;
+  /** Nobody waits for it any more. */
+  stop(): void;
+}
+
 export interface Exchange {
   /**
    * The head has come. Answers where its body goes; undefined keeps it in the connection's own buffer, if it fits
-   * there, and else refuses it. Throws to give up the request, and the connection with it.
+   * there, and else refuses it. A taker may be answered where `canLend` says that the body can be taken off the wire.
+   * Throws to give up the request, and the connection with it.
    */
-  onHead(answer: Answer): BodySink | undefined;
+  onHead(answer: Answer, canLend: boolean): BodySink | BodyTaker | undefined;
 }
 
 /** What there is of an answer when all of it has come. */
@@ -44,9 +55,9 @@ interface Active {
 export interface ConnectionOptions {
   /** `http:` or `https:`, host and port. */
   readonly origin: URL;
-  readonly tls: tls.SecureContext | undefined;
-  readonly session: Buffer | undefined;
-  readonly onSession: (session: Buffer) => void;
+  readonly tls: TlsMeans | undefined;
+  readonly ticket: Buffer | undefined;
+  readonly onTicket: (ticket: Buffer) => void;
 }
 
 export class Connection {
@@ -57,7 +68,7 @@ export class Connection {
   lastMoveMs = performance.now();
   /** When its last request was over. */
   idleSinceMs = 0;
-  readonly #socket: net.Socket;
+  readonly #wire: Wire;
   /** The memory of head and small body; what arrives in a pause, too. */
   readonly #memory = Buffer.allocUnsafeSlow(RECEIVE_BYTES);
   #active: Active | undefined;
@@ -70,6 +81,9 @@ export class Connection {
   #left = 0;
   #chunks: ChunkDecoder | undefined;
   #sink: BodySink | undefined;
+  /** Who takes the body off the wire by itself, and its work until it is over. */
+  #taker: BodyTaker | undefined;
+  #taking: Promise<void> | undefined;
   /** A body kept here: where it begins and ends in #memory. */
   #kept = { from: 0, to: 0 };
   /** What arrived while there was no room. */
@@ -88,39 +102,29 @@ export class Connection {
     this.isTls = origin.protocol === 'https:';
     const host = origin.hostname.replace(/^\[|\]$/g, '');
     const port = origin.port === '' ? (this.isTls ? 443 : 80) : Number(origin.port);
-    const onread = {
-      buffer: () => this.#target,
-      // The buffer is told because it may be older than #target: it is chosen when a read begins to be waited for.
-      callback: (bytes: number, into: Uint8Array): boolean => this.#received(into as Buffer, bytes),
-    };
-    if (this.isTls) {
-      const socket = tls.connect({
-        host,
-        port,
-        onread,
-        rejectUnauthorized: true,
-        ...(net.isIP(host) === 0 ? { servername: host } : {}),
-        ...(options.tls ? { secureContext: options.tls } : {}),
-        ...(options.session ? { session: options.session } : {}),
-      } as tls.ConnectionOptions);
-      socket.on('session', options.onSession);
-      this.#socket = socket;
-    } else this.#socket = net.connect({ host, port, onread });
-    this.#socket.setNoDelay(true);
-    this.#socket.on('error', (error: NodeJS.ErrnoException) => {
-      this.#ended(new WireError({ kind: 'network', code: error.code ?? 'UNKNOWN', message: error.message }));
-    });
+    let resolveClosed = (): void => undefined;
     this.#closed = new Promise((resolve) => {
-      this.#socket.on('close', () => {
-        this.#ended(new WireError({ kind: 'broken', what: 'the connection was closed' }));
-        resolve();
-      });
+      resolveClosed = resolve;
     });
+    this.#wire = openWire(
+      { host, port, tls: options.tls, ticket: options.ticket, onTicket: options.onTicket },
+      {
+        target: () => this.#target,
+        received: (into, bytes) => this.#received(into, bytes),
+        error: ({ code = 'UNKNOWN', message }) => {
+          this.#ended(new WireError({ kind: 'network', code, message }));
+        },
+        closed: () => {
+          this.#ended(new WireError({ kind: 'broken', what: 'the connection was closed' }));
+          resolveClosed();
+        },
+      },
+    );
   }
 
   /** Whether another request may be sent. */
   get reusable(): boolean {
-    return this.#reusable && this.#active === undefined && this.#socket.writable;
+    return this.#reusable && this.#active === undefined && this.#wire.writable;
   }
 
   /** Whether bytes have come unasked: what a whole answer left in the connection's memory may be overwritten. */
@@ -156,25 +160,24 @@ export class Connection {
 
   /** Resolves when the bytes have been handed to the kernel, or can no longer be: the answer tells the rest. */
   send(bytes: Buffer | string): Promise<void> {
-    if (this.#socket.destroyed) return Promise.resolve();
+    if (this.#wire.destroyed) return Promise.resolve();
     return new Promise((resolve) => {
       const sent = (): void => {
         this.lastMoveMs = performance.now();
         resolve();
       };
-      if (typeof bytes === 'string') this.#socket.write(bytes, 'latin1', sent);
-      else this.#socket.write(bytes, sent);
+      this.#wire.write(bytes, sent);
     });
   }
 
   /** Sends what nobody waits for to be sent. */
   sendNow(text: string): void {
-    if (!this.#socket.destroyed) this.#socket.write(text, 'latin1');
+    if (!this.#wire.destroyed) this.#wire.write(text);
   }
 
   /** There is room again: takes what has arrived meanwhile, and reads on. */
   resume(): void {
-    if (!this.#paused || (this.#socket.destroyed && !this.#end)) return;
+    if (!this.#paused || (this.#wire.destroyed && !this.#end)) return;
     this.#paused = false;
     this.lastMoveMs = performance.now();
     try {
@@ -192,7 +195,7 @@ export class Connection {
       return;
     }
     if (this.#end) this.#fail(this.#end);
-    else this.#socket.resume();
+    else this.#wire.resume();
   }
 
   /** Gives up: the request in hand fails with this. */
@@ -203,8 +206,9 @@ export class Connection {
   /** Resolves when the kernel holds no reference to any buffer of ours. */
   async destroy(): Promise<void> {
     this.#reusable = false;
-    this.#socket.destroy();
+    this.#wire.destroy();
     await this.#closed;
+    await this.#taking;
   }
 
   /** There will be no more from the peer. */
@@ -219,7 +223,8 @@ export class Connection {
     this.#reusable = false;
     const active = this.#active;
     this.#active = undefined;
-    this.#socket.destroy();
+    this.#taker?.stop();
+    this.#wire.destroy();
     active?.reject(error);
   }
 
@@ -255,11 +260,17 @@ export class Connection {
     if (!parsed) return;
     const { head } = parsed;
     this.#head = head;
-    this.#sink = this.#active?.exchange.onHead(head);
+    const hasLength = head.framing.kind === 'length';
+    const place = this.#active?.exchange.onHead(head, hasLength && this.#wire.lendable);
+    this.#sink = place && 'room' in place ? place : undefined;
     this.#chunks = head.framing.kind === 'chunked' ? new ChunkDecoder() : undefined;
     this.#left = head.framing.kind === 'length' ? head.framing.bytes : 0;
     this.#kept = { from: parsed.bytes, to: parsed.bytes };
     const rest = seen.subarray(parsed.bytes);
+    if (place && 'take' in place) {
+      this.#lend(place, rest);
+      return;
+    }
     if (this.#sink) {
       if (rest.length > 0) this.#takeBody(rest);
       return;
@@ -273,6 +284,36 @@ export class Connection {
     if (rest.length > this.#left) throw new BadAnswer('a body longer than its length');
     this.#kept.to += rest.length;
     this.#left -= rest.length;
+  }
+
+  /** Has somebody else take the body off the wire, of which `first` has come. */
+  #lend(taker: BodyTaker, first: Buffer): void {
+    if (first.length > this.#left) throw new BadAnswer('a body longer than its length');
+    this.#paused = true;
+    this.#taker = taker;
+    this.#taking = taker
+      .take(first, this.#wire.lend())
+      .then(
+        () => {
+          this.#left = 0;
+          return undefined;
+        },
+        (error: unknown) => error as Error,
+      )
+      .then((failure) => {
+        this.#taker = undefined;
+        this.#wire.takeBack();
+        if (failure) this.#fail(failure);
+        else this.#resumeLent();
+      });
+  }
+
+  #resumeLent(): void {
+    if (this.#wire.destroyed) return;
+    this.#paused = false;
+    this.lastMoveMs = performance.now();
+    this.#finishIfWhole();
+    this.#wire.resume();
   }
 
   /** Bytes that lie in #memory, and belong to the sink if there is one. */
@@ -322,6 +363,8 @@ export class Connection {
   #aim(): void {
     // Never to an empty buffer, not even when this throws: Node's TLS would try for ever to put a byte into it.
     this.#target = this.#memory;
+    // The next read is that of the next head.
+    if (this.#taker) return;
     if (this.#head === undefined) {
       if (this.#headBytes === RECEIVE_BYTES) throw new BadAnswer('headers that do not end');
       this.#target = this.#memory.subarray(this.#headBytes);

@@ -1,7 +1,9 @@
 // The keep-alive connections of one worker: lent for one request each, closed when idle for long, given up when stalled.
-import { createSecureContext, type SecureContext } from 'node:tls';
+import { createSecureContext } from 'node:tls';
+import { tlsContext, type TlsContext } from '../../../native-bindings/tls-session.js';
 import { Connection } from './connection.js';
 import { WireError } from './wire-error.js';
+import type { TlsMeans } from './wire.js';
 
 /**
  * An unused connection is closed after that long: longer ones may have been dropped on the way by a firewall, which
@@ -19,8 +21,8 @@ export class Connections {
   readonly #all = new Set<Connection>();
   /** By origin, the one used last at the end. */
   readonly #idle = new Map<string, Connection[]>();
-  readonly #sessions = new Map<string, Buffer>();
-  #secure: SecureContext | undefined;
+  readonly #tickets = new Map<string, Buffer>();
+  #tls: TlsMeans | undefined;
   #timer: NodeJS.Timeout | undefined;
 
   constructor(options: ConnectionsOptions) {
@@ -62,10 +64,10 @@ export class Connections {
     const url = new URL(origin);
     const connection = new Connection({
       origin: url,
-      tls: url.protocol === 'https:' ? this.#secureContext() : undefined,
-      session: this.#sessions.get(origin),
-      onSession: (session) => {
-        this.#sessions.set(origin, session);
+      tls: url.protocol === 'https:' ? this.#tlsMeans() : undefined,
+      ticket: this.#tickets.get(origin),
+      onTicket: (ticket) => {
+        this.#tickets.set(origin, ticket);
       },
     });
     this.#all.add(connection);
@@ -77,10 +79,14 @@ export class Connections {
   }
 
   /** One for all: reading a hundred and fifty certificates takes longer than a handshake. */
-  #secureContext(): SecureContext {
+  #tlsMeans(): TlsMeans {
+    if (this.#tls) return this.#tls;
     const { ca } = this.#options;
-    this.#secure ??= createSecureContext(ca === undefined ? {} : { ca: [...ca] });
-    return this.#secure;
+    const context = contextOf(ca);
+    this.#tls = context
+      ? { kind: 'sessions', context }
+      : { kind: 'node', context: createSecureContext(ca === undefined ? {} : { ca: [...ca] }) };
+    return this.#tls;
   }
 
   async #destroy(connection: Connection): Promise<void> {
@@ -116,5 +122,14 @@ export class Connections {
     setImmediate(() => {
       if (this.#isStalled(connection, performance.now())) connection.fail(new WireError({ kind: 'stall' }));
     });
+  }
+}
+
+function contextOf(ca: readonly string[] | undefined): TlsContext | undefined {
+  try {
+    return tlsContext(ca);
+  } catch (error) {
+    const { code = 'UNKNOWN', message } = error as NodeJS.ErrnoException;
+    throw new WireError({ kind: 'network', code, message: `TLS cannot be set up: ${message}` });
   }
 }

@@ -2,17 +2,28 @@
 import { crc64 } from '../../../native-bindings/crc64.js';
 import type { PooledBuffer } from '../buffer-pool.js';
 import { HOLE_BYTES, dataPieces } from '../slab.js';
-import { SMALL_BODY_BYTES, type BodySink, type Connection, type Received } from './connection.js';
+import { BodyTake } from './body-take.js';
+import {
+  SMALL_BODY_BYTES,
+  type BodySink,
+  type BodyTaker,
+  type Connection,
+  type Received,
+} from './connection.js';
 import { Job, serviceCodeOf, wasStale, type JobTools } from './job.js';
 import type { Answer, DoneEvent, GetCommand, GoCommand } from './messages.js';
 import { SlabWriter } from './slab-writer.js';
 import { WireError, failureOf } from './wire-error.js';
 
-/** What is written at once: large enough that a write costs nothing beside its bytes, small enough to have many. */
+/** What a thread that takes a body writes at once: small enough to be in a core's cache still, with as much ciphertext. */
+const BODY_BYTES = 512 * 1024;
+
+/** What is written at once without such threads, each write by another one: large enough that it costs nothing beside its bytes. */
 const SLAB_BYTES = 2 * 1024 * 1024;
 
 export class GetJob extends Job<GetCommand> {
   #writer: SlabWriter | undefined;
+  #taker: BodyTake | undefined;
   #answer: Answer | undefined;
   #answerBegun = false;
   #writtenTo: number;
@@ -32,18 +43,17 @@ export class GetJob extends Job<GetCommand> {
     const { start, end } = this.command;
     let buffer: PooledBuffer | undefined;
     try {
-      let slabs: Buffer[] = [];
+      let memory: Memory | undefined;
       // A small body has its place behind its head.
       if (end - start > SMALL_BODY_BYTES) {
         const { pool } = this.tools;
-        const slab = slabBytes(end - start, pool.maxBytes);
-        buffer = await pool.acquire(
-          Math.min(pool.maxBytes, end - start > slab ? 2 * slab : slab),
-          this.stop.signal,
-        );
-        slabs = split(buffer.bytes, slab);
+        const most = this.tools.bodies ? BODY_BYTES : SLAB_BYTES;
+        const slab = slabBytes(end - start, pool.maxBytes, most);
+        const slabs = end - start > slab || this.tools.bodies ? 2 : 1;
+        buffer = await pool.acquire(Math.min(pool.maxBytes, slabs * slab), this.stop.signal);
+        memory = { bytes: buffer.bytes, slab };
       }
-      await this.#request(slabs);
+      await this.#request(memory);
       return this.#done(undefined);
     } catch (error) {
       return this.#done(error);
@@ -64,14 +74,14 @@ export class GetJob extends Job<GetCommand> {
     };
   }
 
-  async #request(slabs: readonly Buffer[]): Promise<void> {
+  async #request(memory: Memory | undefined): Promise<void> {
     for (let fresh = false; ; fresh = true) {
       if (this.stop.aborted) throw new WireError({ kind: 'aborted' });
       const { origin } = this.command.target;
       const connection = this.tools.connections.take(origin, fresh);
       this.connection = connection;
       try {
-        await this.#exchange(connection, slabs);
+        await this.#exchange(connection, memory);
         return;
       } catch (error) {
         if (fresh || !wasStale(error, connection.requests, this.#answerBegun)) throw error;
@@ -83,15 +93,17 @@ export class GetJob extends Job<GetCommand> {
     }
   }
 
-  async #exchange(connection: Connection, slabs: readonly Buffer[]): Promise<void> {
+  async #exchange(connection: Connection, memory: Memory | undefined): Promise<void> {
     const { target } = this.command;
-    const received = connection.begin({ onHead: (answer) => this.#onHead(answer, connection, slabs) });
+    const received = connection.begin({
+      onHead: (answer, canLend) => this.#onHead(answer, canLend, connection, memory),
+    });
     connection.sendNow(`GET ${target.path} HTTP/1.1\r\n${target.headers}\r\n`);
     try {
       const whole = await received;
       if (whole.answer.status !== 200 && whole.answer.status !== 206) throw refused(whole);
       await this.permission.given;
-      await (this.#writer?.finish() ?? this.#writeSmall(whole.body, connection));
+      if (!this.#taker) await (this.#writer?.finish() ?? this.#writeSmall(whole.body, connection));
       this.#checkEnd(whole.answer);
     } catch (error) {
       // What has arrived is kept, and not asked for again; a file that cannot be written takes no more.
@@ -100,7 +112,7 @@ export class GetJob extends Job<GetCommand> {
       if (!(error instanceof WireError && error.failure.kind === 'status')) connection.fail(error as Error);
       throw error;
     } finally {
-      const over = this.#writer;
+      const over = this.#taker ?? this.#writer;
       if (over) {
         this.#writtenTo = over.writtenTo;
         this.#crc = over.crc;
@@ -110,6 +122,7 @@ export class GetJob extends Job<GetCommand> {
 
   /** What has arrived of a broken answer is written, if the caller agrees to its head, and not asked for again. */
   async #keepWhatCame(error: unknown): Promise<void> {
+    await this.#taker?.over;
     const writer = this.#writer;
     if (!writer) return;
     if (error instanceof WireError) await this.permission.given.catch(() => undefined);
@@ -117,19 +130,43 @@ export class GetJob extends Job<GetCommand> {
     else await writer.finish();
   }
 
-  #onHead(answer: Answer, connection: Connection, slabs: readonly Buffer[]): BodySink | undefined {
+  #onHead(
+    answer: Answer,
+    canLend: boolean,
+    connection: Connection,
+    memory: Memory | undefined,
+  ): BodySink | BodyTaker | undefined {
     this.#answerBegun = true;
     if (answer.status !== 200 && answer.status !== 206) return undefined;
     const { id, fd, start, end, fileBytes, slot } = this.command;
     const { status, headers, lengthBytes } = answer;
     this.#answer = { status, headers, lengthBytes };
     this.tools.post({ type: 'head', id, answer: this.#answer });
-    if (slabs.length === 0) return undefined;
+    if (!memory) return undefined;
+    const { bodies, progress, stallTimeoutMs } = this.tools;
+    // Whatever has another length is going to be refused; and what has come with the head must have room.
+    if (bodies && canLend && lengthBytes === end - start && memory.bytes.length >= 2 * HOLE_BYTES) {
+      const { permission } = this;
+      const buffer = memory.bytes;
+      const options = {
+        threads: bodies,
+        permission,
+        fd,
+        start,
+        end,
+        fileBytes,
+        stallTimeoutMs,
+        buffer,
+        progress,
+        slot,
+      };
+      return (this.#taker = new BodyTake(options));
+    }
     this.#writer = new SlabWriter({
       io: this.tools.io,
       fd,
       stop: this.stop,
-      slabs,
+      slabs: split(memory),
       start,
       end,
       fileBytes,
@@ -168,7 +205,7 @@ export class GetJob extends Job<GetCommand> {
 
   #checkEnd(answer: Answer): void {
     const { start, end } = this.command;
-    const writtenTo = this.#writer?.writtenTo ?? this.#writtenTo;
+    const writtenTo = (this.#taker ?? this.#writer)?.writtenTo ?? this.#writtenTo;
     if (writtenTo === end) return;
     throw new WireError({
       kind: 'bad-answer',
@@ -177,15 +214,21 @@ export class GetJob extends Job<GetCommand> {
   }
 }
 
+/** Memory for a body, and the part of it that is written at once. */
+interface Memory {
+  readonly bytes: Buffer;
+  readonly slab: number;
+}
+
 /** Whole blocks of zeros, so that they can stay holes; several slabs to a pool. */
-function slabBytes(rangeBytes: number, poolBytes: number): number {
-  const wanted = Math.min(SLAB_BYTES, Math.floor(poolBytes / 16), rangeBytes);
+function slabBytes(rangeBytes: number, poolBytes: number, most: number): number {
+  const wanted = Math.min(most, Math.floor(poolBytes / 16), rangeBytes);
   return Math.max(1, Math.ceil(wanted / HOLE_BYTES)) * HOLE_BYTES;
 }
 
-function split(buffer: Buffer, slab: number): Buffer[] {
-  const slabs = [buffer.subarray(0, Math.min(slab, buffer.length))];
-  if (buffer.length >= 2 * slab) slabs.push(buffer.subarray(slab, 2 * slab));
+function split({ bytes, slab }: Memory): Buffer[] {
+  const slabs = [bytes.subarray(0, Math.min(slab, bytes.length))];
+  if (bytes.length >= 2 * slab) slabs.push(bytes.subarray(slab, 2 * slab));
   return slabs;
 }
 

@@ -1,4 +1,5 @@
 // What GET and PUT jobs have in common. worker-core.ts makes and drives them.
+import type { BodyThreads } from '../../../native-bindings/body-threads.js';
 import type { BufferPool } from '../buffer-pool.js';
 import type { FileIo } from '../file-io.js';
 import type { Connection } from './connection.js';
@@ -12,7 +13,12 @@ export interface JobTools {
   readonly connections: Connections;
   readonly pool: BufferPool;
   readonly post: (event: WorkerEvent) => void;
-  /** Adds to the bytes that the main thread sees of this job. */
+  /** Threads for bodies; undefined where the addon is not there, or tests have calls of their own. */
+  readonly bodies: BodyThreads | undefined;
+  readonly stallTimeoutMs: number;
+  /** What the main thread sees of each job: bytes, in its slot. */
+  readonly progress: Float64Array;
+  /** Adds to them. */
   readonly count: (slot: number, bytes: number) => void;
 }
 

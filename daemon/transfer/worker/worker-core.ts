@@ -1,5 +1,6 @@
 // Carries out commands: what a worker thread does, and, where there is none, the main thread. main.ts and
 // worker-pool.ts make one each.
+import { bodyThreads } from '../../../native-bindings/body-threads.js';
 import { BufferPool } from '../buffer-pool.js';
 import { fileIo, type RawIo } from '../file-io.js';
 import { Connections } from './connections.js';
@@ -21,8 +22,11 @@ export class WorkerCore {
     const progress = new Float64Array(options.progress);
     const shared = {
       io: fileIo(io, options.fileCalls),
+      bodies: io === undefined ? bodyThreads() : undefined,
+      stallTimeoutMs: options.stallTimeoutMs,
       connections: this.#connections,
       post,
+      progress,
       count: (slot: number, bytes: number) => {
         // Nobody else writes to this slot while the job has it.
         progress[slot] = (progress[slot] ?? 0) + bytes;

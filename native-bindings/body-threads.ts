@@ -1,0 +1,136 @@
+// Threads that take the rest of a body off a socket and write it to a file: body-thread.c, which says why. get-job.ts has
+// them take every body that is not small. One set of them for each JavaScript thread.
+import { Socket, type OnReadOpts, type SocketConstructorOpts } from 'node:net';
+import { wireAddon } from './wire-addon.js';
+
+/** What body-thread.c adds to the addon. */
+export interface BodyFunctions {
+  openBodies(): number;
+  takeBody(request: Omit<BodyRequest, 'session'> & { readonly session: unknown }): number;
+  stopBody(id: number): void;
+  endBody(id: number): Omit<BodyEnd, 'outcome'> & { readonly outcome: number };
+}
+
+export interface BodyRequest {
+  /** The connection's descriptor, which nobody else reads from until the end. */
+  readonly socket: number;
+  /** What of TLS is on it; undefined for plain content. Nobody else may use it until the end. */
+  readonly session: unknown;
+  /** Open for writing. */
+  readonly file: number;
+  /** Where in the file the body goes on, and where it ends. */
+  readonly at: number;
+  readonly end: number;
+  /** The file's size: its last byte is written even where holes are kept. */
+  readonly fileBytes: number;
+  /** Milliseconds without a byte after which it gives up. */
+  readonly stallMs: number;
+  /** Memory to work with: first content, then, with TLS, ciphertext. */
+  readonly buffer: Uint8Array;
+  readonly contentBytes: number;
+  /** Bytes that have come already, and lie at the buffer's beginning. */
+  readonly filled: number;
+  /** Where bytes written are added, and in which place; below 0 nowhere. */
+  readonly progress: Float64Array;
+  readonly slot: number;
+  /** Aligned 64 KiB blocks of zeros are not written. */
+  readonly keepHoles: boolean;
+  /** Compute the CRC64 of what is written. */
+  readonly crc: boolean;
+}
+
+/** How it ended, in the order of body-thread.c's enum. */
+const outcomes = ['whole', 'ended', 'stalled', 'stopped', 'socket', 'file', 'tls'] as const;
+
+export interface BodyEnd {
+  /**
+   * `whole`; or why not: the peer `ended`, or `stalled`; it was `stopped`; a call on `socket` or `file` failed, with `errno`;
+   * `tls` failed, with `code` and `message`.
+   */
+  readonly outcome: (typeof outcomes)[number];
+  readonly errno: number;
+  /** Everything from the beginning to here is in the file. */
+  readonly at: number;
+  /** Of that, where asked for. */
+  readonly crc: bigint;
+  readonly code: string;
+  readonly message: string;
+}
+
+export interface RunningBody {
+  /** Never rejects. When it resolves, neither memory nor descriptors are in use any more. */
+  readonly ended: Promise<BodyEnd>;
+  /** Has it end soon, but not before a write that is under way; the connection is of no use afterwards. */
+  stop(): void;
+}
+
+const ID_BYTES = 4;
+
+class BodyThreads {
+  readonly #addon: BodyFunctions;
+  readonly #done: Socket;
+  readonly #running = new Map<number, (end: BodyEnd) => void>();
+  /** The bytes of an id that came in part. */
+  #rest: Buffer = Buffer.alloc(0);
+
+  constructor(addon: BodyFunctions) {
+    this.#addon = addon;
+    const onread: OnReadOpts = {
+      buffer: Buffer.alloc(1024 * ID_BYTES),
+      callback: (length, bytes) => {
+        this.#hear(Buffer.from(bytes.buffer, bytes.byteOffset, length));
+        return true;
+      },
+    };
+    // Node takes `onread` with a descriptor, too (net.js); its types have it for connections only.
+    const options: SocketConstructorOpts & { readonly onread: OnReadOpts } = {
+      fd: addon.openBodies(),
+      readable: true,
+      onread,
+    };
+    this.#done = new Socket(options);
+    this.#done.unref();
+  }
+
+  /**
+   * Has a thread take a body. Throws an Error with the errno's number as its code when there is no thread or descriptor for
+   * it, RangeError for numbers that do not fit each other: then nothing has begun.
+   */
+  take(request: BodyRequest): RunningBody {
+    const id = this.#addon.takeBody(request);
+    if (this.#running.size === 0) this.#done.ref();
+    const ended = new Promise<BodyEnd>((resolve) => {
+      this.#running.set(id, resolve);
+    });
+    return {
+      ended,
+      stop: () => {
+        if (this.#running.has(id)) this.#addon.stopBody(id);
+      },
+    };
+  }
+
+  #hear(bytes: Buffer): void {
+    const all = Buffer.concat([this.#rest, bytes]);
+    const whole = all.length - (all.length % ID_BYTES);
+    this.#rest = all.subarray(whole);
+    for (let at = 0; at < whole; at += ID_BYTES) {
+      const id = all.readUInt32LE(at);
+      const { outcome, ...end } = this.#addon.endBody(id);
+      const resolve = this.#running.get(id);
+      this.#running.delete(id);
+      resolve?.({ ...end, outcome: outcomes[outcome] ?? 'stopped' });
+    }
+    if (this.#running.size === 0) this.#done.unref();
+  }
+}
+
+let threads: BodyThreads | undefined;
+
+/** Those of this JavaScript thread; undefined where there is no addon. Throws when no pipe can be had. */
+export function bodyThreads(): BodyThreads | undefined {
+  const addon = wireAddon();
+  return addon && (threads ??= new BodyThreads(addon));
+}
+
+export type { BodyThreads };
