@@ -6,6 +6,7 @@ import type { Logger } from 'pino';
 import type { LhsmError } from '../native-bindings/errors.js';
 import { BULK_CALLS, fileCalls } from '../native-bindings/call-pool.js';
 import { crc64Implementation } from '../native-bindings/crc64.js';
+import { wireProblem } from '../native-bindings/wire-addon.js';
 import { loadHost } from '../native-bindings/libc.js';
 import type { HostOs } from '../native-bindings/host.js';
 import { loadLustre } from '../native-bindings/liblustreapi.js';
@@ -138,6 +139,12 @@ export async function buildParts(context: PartsContext): Promise<Parts> {
     },
   });
   log.info({ workers: transferConfig.workers, crc64: crc64Implementation() }, 'transfer engine');
+  const err = wireProblem();
+  if (err)
+    log.warn(
+      { err },
+      'wire.node cannot be loaded: transfers cost more CPU. Run npm run build on a machine like this',
+    );
   teardown.push(() => transfer.close());
 
   const bulk = new Share(BULK_CALLS);

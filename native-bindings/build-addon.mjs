@@ -117,7 +117,9 @@ function build() {
       if (problem === undefined) renameSync(join(scratch, name), join(outputs, name));
       else if (libraries[name].isOptional) {
         rmSync(join(outputs, name), { force: true });
-        process.stderr.write(`${problem}\nWithout it transfers cost more CPU.\n`);
+        process.stderr.write(
+          `${problem}\nWithout ${name} transfers cost more CPU. OpenSSL's headers come with Node's archives, or as libssl-dev.\n`,
+        );
       } else fail(problem);
     }
   } finally {

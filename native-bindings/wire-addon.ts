@@ -7,19 +7,26 @@ import type { TlsFunctions } from './tls-session.js';
 
 const FILE = new URL('wire.node', import.meta.url);
 
-let loaded: (TlsFunctions & BodyFunctions) | false | undefined;
+type WireAddon = TlsFunctions & BodyFunctions;
 
-/**
- * The addon; undefined where it was not built, or where this Node does not let addons use its OpenSSL. All it does is also
- * done without it, for more CPU.
- */
-export function wireAddon(): (TlsFunctions & BodyFunctions) | undefined {
-  if (loaded === undefined) {
-    try {
-      loaded = createRequire(import.meta.url)(fileURLToPath(FILE)) as TlsFunctions & BodyFunctions;
-    } catch {
-      loaded = false;
-    }
+let loaded: { readonly addon: WireAddon } | { readonly problem: Error } | undefined;
+
+function load(): NonNullable<typeof loaded> {
+  try {
+    return { addon: createRequire(import.meta.url)(fileURLToPath(FILE)) as WireAddon };
+  } catch (error) {
+    return { problem: error as Error };
   }
-  return loaded === false ? undefined : loaded;
+}
+
+/** The addon; undefined where it cannot be had. All it does is also done without it, for more CPU. */
+export function wireAddon(): WireAddon | undefined {
+  loaded ??= load();
+  return 'addon' in loaded ? loaded.addon : undefined;
+}
+
+/** Why it cannot be had: it was not built, or this Node does not let addons use its OpenSSL. */
+export function wireProblem(): Error | undefined {
+  loaded ??= load();
+  return 'problem' in loaded ? loaded.problem : undefined;
 }
