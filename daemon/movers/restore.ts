@@ -143,7 +143,8 @@ interface Doubt {
 
 /**
  * Downloads the version `ifMatch`, or whatever is there. A version that is not the pinned one and names another file
- * is refused, before a byte is written, and told to `onDoubt`; without it nobody is in doubt any more.
+ * is refused, and told to `onDoubt`; without it nobody is in doubt any more. A refused version may have been written
+ * already, as far as it fits: either the restore fails, and with it the file, or that very version is written over it.
  */
 function download(
   restoring: Restoring,
@@ -160,7 +161,7 @@ function download(
       fd: job.fd,
       sizeBytes: Number(sizeBytes),
       ...(ifMatch === undefined ? {} : { ifMatch: quotedEtag(ifMatch) }),
-      keepHoles: keepsHoles,
+      holesMetadata: SPARSE_METADATA,
       accept: (headers) => {
         refuseUnfit(headers, name, restoring);
         if (!onDoubt || sameEtag(memory.pin, headers.etag)) return;

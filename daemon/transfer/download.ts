@@ -4,15 +4,23 @@ import { LhsmError } from '../../native-bindings/errors.js';
 import { httpStatus } from '../azure-errors.js';
 import type { BlobHeaders } from '../blob.js';
 import { CrcSpans } from './crc-spans.js';
-import { crcOf, CRC_METADATA } from './crc-metadata.js';
 import { headerValue } from './header-lines.js';
 import { CallerError, subjectOf, wireRequest, type EngineParts } from './parts.js';
-import { blobChanged, headersOfAnswer, sizeMismatch, totalBytes, type AskedRange } from './range-answer.js';
+import {
+  bareEtag,
+  blobChanged,
+  crcOfAnswer,
+  headersOfAnswer,
+  howToWrite,
+  sizeMismatch,
+  totalBytes,
+  type AskedRange,
+} from './range-answer.js';
 import type { DownloadRequest } from './transfer.js';
 import { wireError } from './wire-failure.js';
 import { WorkGroup } from './work-group.js';
-import type { How } from './worker-pool.js';
-import type { Answer, DoneEvent, Target } from './worker/messages.js';
+import { SMALL_BODY_BYTES } from './worker/connection.js';
+import type { Answer, DoneEvent, Expected, How, Target } from './worker/messages.js';
 
 /** A try that moved that much counts as progress: the tries begin anew. */
 const PROGRESS_BYTES = 256 * 1024;
@@ -32,7 +40,8 @@ class Download {
   readonly #subject: string;
   readonly #startedMs = performance.now();
   #headers: BlobHeaders | undefined;
-  #keepHoles = false;
+  /** How it is written, as the first answer says. */
+  #how: How | undefined;
   /** The blob's CRC64 as its metadata have it. */
   #expectedCrc: bigint | undefined;
   readonly #spans = new CrcSpans();
@@ -114,7 +123,7 @@ class Download {
   }
 
   #headersFor(at: number, end: number): string {
-    const ifMatch = this.#headers?.etag ?? this.#transfer.ifMatch;
+    const ifMatch = this.#pinned();
     // A range of an empty blob would be answered with 416: then the whole is asked for.
     const range = end > at ? `x-ms-range: bytes=${at}-${end - 1}\r\n` : '';
     return ifMatch === undefined ? range : `${range}if-match: ${headerValue(ifMatch)}\r\n`;
@@ -131,7 +140,7 @@ class Download {
     const { fd, sizeBytes, counters } = this.#transfer;
     const asked = { start: from, end, subject: this.#subject };
     return this.#parts.workers.get(
-      { target, fd, start: from, end, fileBytes: sizeBytes },
+      { target, fd, start: from, end, fileBytes: sizeBytes, ...this.#expected(from, end) },
       (answer) => {
         const how = this.#pin(answer, asked, onPinned);
         if (end > from) counters.firstByteMs ??= performance.now() - this.#startedMs;
@@ -142,15 +151,34 @@ class Download {
     );
   }
 
+  /** What needs no judgement before it is written: all but the first answer for a file that is not small. */
+  #expected(from: number, end: number): { readonly expected?: Expected } {
+    const { sizeBytes, holesMetadata } = this.#transfer;
+    const isSmall = from === 0 && end === sizeBytes && sizeBytes <= SMALL_BODY_BYTES;
+    if (!this.#how && !isSmall) return {};
+    const etag = this.#pinned();
+    return {
+      expected: {
+        ...(etag === undefined ? {} : { etag: bareEtag(etag) }),
+        ...(this.#how ? { how: this.#how } : holesMetadata === undefined ? {} : { holesMetadata }),
+      },
+    };
+  }
+
+  /** The version that every answer must be of. */
+  #pinned(): string | undefined {
+    return this.#headers?.etag ?? this.#transfer.ifMatch;
+  }
+
   /** The first answer is judged and pins its version; each later one must be of that version. */
   #pin(answer: Answer, asked: AskedRange, onPinned: (() => void) | undefined): How {
-    const { accept, sizeBytes, keepHoles, ifMatch } = this.#transfer;
+    const { accept, sizeBytes, holesMetadata } = this.#transfer;
     const total = totalBytes(answer, asked);
     const headers = headersOfAnswer(answer, total, this.#subject);
-    const pinned = this.#headers?.etag ?? ifMatch;
+    const pinned = this.#pinned();
     // If-Match should have seen to that; a server that ignores it must not mix two versions.
     if (pinned !== undefined && bareEtag(headers.etag) !== bareEtag(pinned)) throw blobChanged(this.#subject);
-    if (this.#headers) {
+    if (this.#how) {
       if (total !== sizeBytes) throw sizeMismatch(this.#subject, sizeBytes, total);
     } else {
       try {
@@ -159,12 +187,12 @@ class Download {
         throw new CallerError(error);
       }
       if (total !== sizeBytes) throw sizeMismatch(this.#subject, sizeBytes, total);
-      this.#keepHoles = keepHoles?.(headers) ?? false;
-      this.#expectedCrc = crcOf(headers.metadata[CRC_METADATA]);
+      this.#expectedCrc = crcOfAnswer(answer);
       this.#headers = headers;
+      this.#how = howToWrite(answer, holesMetadata);
       onPinned?.();
     }
-    return { keepHoles: this.#keepHoles, crc: this.#expectedCrc !== undefined };
+    return this.#how;
   }
 
   #checkCrc(): void {
@@ -182,9 +210,4 @@ class Download {
       },
     );
   }
-}
-
-/** The ETag without its quotes: what is remembered of it may have been written by another tool. */
-function bareEtag(etag: string): string {
-  return etag.replaceAll('"', '');
 }

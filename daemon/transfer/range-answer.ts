@@ -1,9 +1,11 @@
-// Checks that an answer is the range that was asked for. download.ts calls it before it believes a byte.
+// Checks that an answer is the range that was asked for, and reads what it says. download.ts calls it before it believes a
+// byte, and the worker before it writes one unasked.
 import { LhsmError } from '../../native-bindings/errors.js';
 import { plainText } from '../azure-errors.js';
 import type { BlobHeaders } from '../blob.js';
 import { metadataOfType, RESOURCE_TYPE } from '../blob-headers.js';
-import type { Answer } from './worker/messages.js';
+import { crcOf, CRC_METADATA } from './crc-metadata.js';
+import type { Answer, How } from './worker/messages.js';
 
 export interface AskedRange {
   /** First byte. */
@@ -87,6 +89,22 @@ export function headersOfAnswer({ headers }: Answer, sizeBytes: number, subject:
     metadata: metadataOfType(metadata, headers[RESOURCE_TYPE]),
     lastModified: dateOf(headers['last-modified']),
   };
+}
+
+/** The ETag without its quotes: what is remembered of it may have been written by another tool. */
+export function bareEtag(etag: string): string {
+  return etag.replaceAll('"', '');
+}
+
+/** The CRC64 that the blob's metadata tell. */
+export function crcOfAnswer({ headers }: Answer): bigint | undefined {
+  return crcOf(headers[`x-ms-meta-${CRC_METADATA}`]);
+}
+
+/** How the body is to be written: `holesMetadata` is the key that says `1` where holes are to be kept. */
+export function howToWrite(answer: Answer, holesMetadata: string | undefined): How {
+  const keepHoles = holesMetadata !== undefined && answer.headers[`x-ms-meta-${holesMetadata}`] === '1';
+  return { keepHoles, crc: crcOfAnswer(answer) !== undefined };
 }
 
 export function dateOf(text: string | undefined): Date | undefined {

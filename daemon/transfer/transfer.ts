@@ -27,11 +27,15 @@ export interface DownloadRequest {
   /** The version to read. Without it, the first answer's ETag pins the rest. */
   readonly ifMatch?: string;
   /**
-   * Leave aligned 64 KiB blocks of zeros unwritten, so that holes stay holes. The file must be new or empty. Its last
-   * byte is always written: the size is right without more ado.
+   * The metadata key that says `1` of a blob whose aligned 64 KiB blocks of zeros are left unwritten, so that holes stay
+   * holes. The file must be new or empty. Its last byte is always written: the size is right without more ado.
    */
-  readonly keepHoles?: (headers: BlobHeaders) => boolean;
-  /** Called once with the first answer's headers, before a byte is written; throws to refuse the blob. */
+  readonly holesMetadata?: string;
+  /**
+   * Called once with the first answer's headers; throws to refuse the blob. Of a small blob that has `sizeBytes` and is of
+   * the version `ifMatch`, if that is given, the content may have been written by then: who refuses must let nobody read
+   * the file.
+   */
   readonly accept: (headers: BlobHeaders) => void;
   readonly counters: TransferCounters;
 }

@@ -8,7 +8,7 @@ import type {
   Command,
   DoneEvent,
   GetCommand,
-  GoCommand,
+  How,
   PutCommand,
   WorkerEvent,
   WorkerOptions,
@@ -33,7 +33,6 @@ export interface PoolOptions extends Omit<WorkerOptions, 'progress'> {
 
 export type GetRequest = Omit<GetCommand, 'type' | 'id' | 'slot'>;
 export type PutRequest = Omit<PutCommand, 'type' | 'id' | 'slot' | 'hold'>;
-export type How = Pick<GoCommand, 'keepHoles' | 'crc'>;
 
 interface Running {
   readonly seat: Seat;
@@ -43,7 +42,8 @@ interface Running {
   followed: number;
   /** GET: where it starts. */
   readonly start: number;
-  readonly onHead: ((answer: Answer) => How) | undefined;
+  /** Until it has been called, which is once. */
+  onHead: ((answer: Answer) => How) | undefined;
   readonly onRead: ((crc: bigint) => Promise<string>) | undefined;
   /** `onRead` under way: it may touch the descriptor. */
   reading: Promise<void> | undefined;
@@ -134,8 +134,9 @@ export class WorkerPool {
   }
 
   /**
-   * Gets a range into a descriptor. `onHead` is called with a success's headers before a byte is written: it answers
-   * how to write, or throws to refuse, which is what this then rejects with. All other failures are in the answer.
+   * Gets a range into a descriptor. `onHead` is called once with a success's headers: it answers how to write, or throws to
+   * refuse, which is what this then rejects with. That is before a byte is written, unless the answer is as expected:
+   * then it is when the range, or what has come of it, is written. All other failures are in the answer.
    */
   get(
     request: GetRequest,
@@ -250,12 +251,18 @@ export class WorkerPool {
   }
 
   #head(id: number, running: Running, answer: Answer): void {
+    const how = this.#judge(running, answer);
+    running.seat.send(how ? { type: 'go', id, ...how } : { type: 'abort', id });
+  }
+
+  #judge(running: Running, answer: Answer): How | undefined {
+    const { onHead } = running;
+    running.onHead = undefined;
     try {
-      const how = running.onHead?.(answer) ?? {};
-      running.seat.send({ type: 'go', id, ...how });
+      return onHead?.(answer) ?? {};
     } catch (error) {
       running.refusal = { error };
-      running.seat.send({ type: 'abort', id });
+      return undefined;
     }
   }
 
@@ -271,10 +278,12 @@ export class WorkerPool {
 
   #settle(done: DoneEvent, running: Running): void {
     const { seat, slot, counters, followed, start } = running;
+    // What was expected has been written without a word: it is judged now.
+    if (done.answer && running.onHead && done.failure?.kind !== 'aborted') this.#judge(running, done.answer);
     this.#running.delete(done.id);
     seat.running.delete(done.id);
     seat.giveSlot(slot);
-    counters.bytes += done.bytes - start - followed;
+    if (!running.refusal) counters.bytes += done.bytes - start - followed;
     if (this.#running.size === 0) {
       clearInterval(this.#timer);
       this.#timer = undefined;

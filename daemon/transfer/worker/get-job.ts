@@ -1,4 +1,5 @@
-// One ranged GET: the answer's head is told, and written is only once the caller has agreed to it.
+// One ranged GET: what is expected is written at once; of anything else the head is told, and written is only once the
+// caller has agreed to it.
 import { crc64 } from '../../../native-bindings/crc64.js';
 import type { PooledBuffer } from '../buffer-pool.js';
 import { HOLE_BYTES, dataPieces } from '../slab.js';
@@ -10,6 +11,7 @@ import {
   type Connection,
   type Received,
 } from './connection.js';
+import { howIfExpected } from './expected.js';
 import { Job, serviceCodeOf, wasStale, type JobTools } from './job.js';
 import type { Answer, DoneEvent, GetCommand, GoCommand } from './messages.js';
 import { SlabWriter } from './slab-writer.js';
@@ -120,7 +122,7 @@ export class GetJob extends Job<GetCommand> {
     }
   }
 
-  /** What has arrived of a broken answer is written, if the caller agrees to its head, and not asked for again. */
+  /** What has arrived of a broken answer is written, if the caller agrees to its head or expected it, and not asked for again. */
   async #keepWhatCame(error: unknown): Promise<void> {
     await this.#taker?.over;
     const writer = this.#writer;
@@ -138,11 +140,24 @@ export class GetJob extends Job<GetCommand> {
   ): BodySink | BodyTaker | undefined {
     this.#answerBegun = true;
     if (answer.status !== 200 && answer.status !== 206) return undefined;
-    const { id, fd, start, end, fileBytes, slot } = this.command;
+    const { id } = this.command;
     const { status, headers, lengthBytes } = answer;
     this.#answer = { status, headers, lengthBytes };
-    this.tools.post({ type: 'head', id, answer: this.#answer });
-    if (!memory) return undefined;
+    const place = memory && this.#place(this.#answer, canLend, connection, memory);
+    const how = howIfExpected(this.#answer, this.command);
+    if (how) this.go({ type: 'go', id, ...how });
+    else this.tools.post({ type: 'head', id, answer: this.#answer });
+    return place;
+  }
+
+  /** Where a body goes that is not small. */
+  #place(
+    { lengthBytes }: Answer,
+    canLend: boolean,
+    connection: Connection,
+    memory: Memory,
+  ): BodySink | BodyTaker {
+    const { fd, start, end, fileBytes, slot } = this.command;
     const { bodies, progress, stallTimeoutMs } = this.tools;
     // Whatever has another length is going to be refused; and what has come with the head must have room.
     if (bodies && canLend && lengthBytes === end - start && memory.bytes.length >= 2 * HOLE_BYTES) {
@@ -162,7 +177,7 @@ export class GetJob extends Job<GetCommand> {
       };
       return (this.#taker = new BodyTake(options));
     }
-    this.#writer = new SlabWriter({
+    return (this.#writer = new SlabWriter({
       io: this.tools.io,
       fd,
       stop: this.stop,
@@ -179,8 +194,7 @@ export class GetJob extends Job<GetCommand> {
       onError: (error) => {
         connection.fail(error as Error);
       },
-    });
-    return this.#writer;
+    }));
   }
 
   async #writeSmall(body: Buffer, connection: Connection): Promise<void> {

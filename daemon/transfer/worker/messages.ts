@@ -22,8 +22,28 @@ export interface GetCommand {
   readonly end: number;
   /** The file's size: its last byte is written even where holes are kept. */
   readonly fileBytes: number;
+  /** An answer that is this is written at once, and told only when it is; without it, or for any other, `head` is told first. */
+  readonly expected?: Expected;
   /** Where the bytes written are counted as they are written. */
   readonly slot: number;
+}
+
+/** What an answer says besides that it is the range asked for, of a blob of `fileBytes`. */
+export interface Expected {
+  /** The version, without quotes; undefined for any. */
+  readonly etag?: string;
+  /** How it is written, where that is known; else its headers decide. */
+  readonly how?: How;
+  /** For that: the metadata key that says `1` where holes are to be kept. */
+  readonly holesMetadata?: string;
+}
+
+/** How a body is written. */
+export interface How {
+  /** Blocks of zeros stay holes. */
+  readonly keepHoles?: boolean;
+  /** The CRC of what is written is computed. */
+  readonly crc?: boolean;
 }
 
 /** One PUT of a piece of a file. */
@@ -45,14 +65,10 @@ export interface PutCommand {
   readonly slot: number;
 }
 
-/** The caller has looked at what was told: go on. */
-export interface GoCommand {
+/** The caller has looked at what was told: go on; a GET as it says. */
+export interface GoCommand extends How {
   readonly type: 'go';
   readonly id: number;
-  /** GET: blocks of zeros stay holes. */
-  readonly keepHoles?: boolean;
-  /** GET: compute the CRC of what is written. */
-  readonly crc?: boolean;
   /** PUT: more header lines. */
   readonly headers?: string;
 }
@@ -102,7 +118,7 @@ export type WireFailure =
   /** A mistake of ours. */
   | { readonly kind: 'internal'; readonly message: string };
 
-/** A success's headers have come, and not a byte is written yet. */
+/** A success's headers have come, which were not the expected ones, and not a byte is written yet. */
 export interface HeadEvent {
   readonly type: 'head';
   readonly id: number;
@@ -124,6 +140,7 @@ export interface DoneEvent {
   readonly bytes: number;
   /** GET: of what is written, where asked for; PUT: of what was sent. */
   readonly crc: bigint;
+  /** The success whose body this is, or a part of it. */
   readonly answer?: Answer;
   readonly failure?: WireFailure;
 }

@@ -42,7 +42,7 @@ export interface Download {
   readonly name?: string;
   readonly sizeBytes: number;
   readonly ifMatch?: string;
-  readonly keepHoles?: boolean;
+  readonly holesMetadata?: string;
   readonly signal?: AbortSignal;
 }
 
@@ -102,7 +102,7 @@ export function openBenchAt<S extends Service>(
     engine,
     counters,
     target: () => readFileSync(target),
-    async download({ name = 'blob', signal = never, keepHoles, ...rest }) {
+    async download({ name = 'blob', signal = never, ...rest }) {
       const fd = openSync(target, 'w');
       try {
         return await engine.download(
@@ -113,7 +113,6 @@ export function openBenchAt<S extends Service>(
               checkBlockBlob(headers, `blob ${name}`);
             },
             counters,
-            ...(keepHoles === undefined ? {} : { keepHoles: () => keepHoles }),
             ...rest,
           },
           signal,

@@ -125,12 +125,12 @@ t.test('a hole stays a hole, and the file keeps its size', async (t) => {
   const blob = at.location('sparse');
   const common = { blob, sizeBytes: size, counters: newCounters() };
   await at.engine.upload(
-    { ...common, fd: from, metadata: {}, expected: undefined, beforeCommit: nothingLater },
+    { ...common, fd: from, metadata: { sparse: '1' }, expected: undefined, beforeCommit: nothingLater },
     never,
   );
   const target = join(at.dir, 'restored');
   await at.engine.download(
-    { ...common, fd: open(t, target, 'w'), keepHoles: () => true, accept: nothing },
+    { ...common, fd: open(t, target, 'w'), holesMetadata: 'sparse', accept: nothing },
     never,
   );
   t.ok(readFileSync(target).equals(readFileSync(source)), 'the same bytes');
