@@ -5,6 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { LhsmError } from '../native-bindings/errors.js';
 import { azureError, canceled, isThrottle, retryAfterMs } from './azure-errors.js';
 import { defaults } from './config/defaults.js';
+import { signalOf, type Ends } from './stop.js';
 
 export interface RetryPolicy {
   /** Tries of one request, or of one stretch without progress, before it fails. */
@@ -105,7 +106,7 @@ export class ThrottleGate {
   }
 
   /** Waits until the gate is open, and its turn after that. Rejects with ECANCELED when `signal` aborts. */
-  async pass(op: string, signal: AbortSignal): Promise<void> {
+  async pass(op: string, signal: Ends): Promise<void> {
     for (;;) {
       const openAt = this.#openAt;
       const waitMs = openAt - performance.now();
@@ -128,9 +129,9 @@ export class ThrottleGates {
   }
 }
 
-export async function pause(ms: number, op: string, signal: AbortSignal): Promise<void> {
+export async function pause(ms: number, op: string, signal: Ends): Promise<void> {
   try {
-    await delay(ms, undefined, { signal });
+    await delay(ms, undefined, { signal: signalOf(signal) });
   } catch {
     throw canceled(op);
   }
@@ -143,7 +144,7 @@ export function backoffMs(policy: RetryPolicy, failures: number, random = Math.r
 }
 
 /** A call, for the compiler believes that a flag it has once seen false stays so. */
-function isAborted(signal: AbortSignal): boolean {
+function isAborted(signal: Ends): boolean {
   return signal.aborted;
 }
 
@@ -165,7 +166,7 @@ export interface RetryOptions {
   readonly op: string;
   /** Names what the request is about in an error. */
   readonly subject: string;
-  readonly signal: AbortSignal;
+  readonly signal: Ends;
   readonly gate?: ThrottleGate;
   readonly onThrottle?: () => void;
   readonly onRetry?: (error: LhsmError) => void;

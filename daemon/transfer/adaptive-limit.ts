@@ -1,6 +1,7 @@
 // How many requests of an account may be under way: the daemon finds the account's ceiling by itself. parts.ts takes a
 // place for each request. Additive increase, multiplicative decrease, as TCP does it.
 import { canceled } from '../azure-errors.js';
+import type { Ends } from '../stop.js';
 
 /** Refusals within that time of a cut speak of the load before it. */
 const WAVE_MS = 1000;
@@ -38,7 +39,7 @@ export class AdaptiveLimit {
   }
 
   /** Takes a place; rejects with LhsmError ECANCELED when `signal` aborts before there is one. */
-  async take(urgent: boolean, signal: AbortSignal): Promise<void> {
+  async take(urgent: boolean, signal: Ends): Promise<void> {
     if (signal.aborted) throw canceled('request');
     if (this.#inFlight < this.limit) {
       this.#inFlight += 1;

@@ -1,6 +1,7 @@
 // A cap on bytes a second, over all transfers of one direction. parts.ts asks before each request.
 import { setTimeout as delay } from 'node:timers/promises';
 import { canceled } from '../azure-errors.js';
+import type { Ends } from '../stop.js';
 
 /** The clock; tests have their own. */
 export interface Clock {
@@ -42,7 +43,7 @@ export class Bandwidth {
   }
 
   /** Waits for its turn, first come first served. Rejects with LhsmError ECANCELED as soon as `signal` aborts. */
-  async take(bytes: number, signal: AbortSignal): Promise<void> {
+  async take(bytes: number, signal: Ends): Promise<void> {
     if (this.#bytesPerSecond <= 0) return;
     if (signal.aborted) throw canceled('bandwidth');
     await new Promise<void>((resolve, reject) => {

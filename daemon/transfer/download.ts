@@ -3,6 +3,7 @@
 import { LhsmError } from '../../native-bindings/errors.js';
 import { httpStatus } from '../azure-errors.js';
 import type { BlobHeaders } from '../blob.js';
+import type { Ends } from '../stop.js';
 import { CrcSpans } from './crc-spans.js';
 import { headerValue } from './header-lines.js';
 import { CallerError, subjectOf, wireRequest, type EngineParts } from './parts.js';
@@ -29,7 +30,7 @@ const PROGRESS_BYTES = 256 * 1024;
 export async function download(
   parts: EngineParts,
   transfer: DownloadRequest,
-  signal: AbortSignal,
+  signal: Ends,
 ): Promise<BlobHeaders> {
   return new Download(parts, transfer).run(signal);
 }
@@ -54,7 +55,7 @@ class Download {
     this.#subject = subjectOf(transfer.blob);
   }
 
-  async run(signal: AbortSignal): Promise<BlobHeaders> {
+  async run(signal: Ends): Promise<BlobHeaders> {
     const { sizeBytes } = this.#transfer;
     if (sizeBytes <= this.#parts.blockSizeBytes) await this.#range(0, sizeBytes, signal, () => undefined);
     else {
@@ -91,12 +92,7 @@ class Download {
   }
 
   /** `onPinned` is given for the first range only. */
-  async #range(
-    start: number,
-    end: number,
-    signal: AbortSignal,
-    onPinned: (() => void) | undefined,
-  ): Promise<void> {
+  async #range(start: number, end: number, signal: Ends, onPinned: (() => void) | undefined): Promise<void> {
     let at = start;
     const options = {
       op: 'Get Blob',
@@ -134,7 +130,7 @@ class Download {
     target: Target,
     from: number,
     end: number,
-    signal: AbortSignal,
+    signal: Ends,
     onPinned: (() => void) | undefined,
   ): Promise<DoneEvent> {
     const { fd, sizeBytes, counters } = this.#transfer;

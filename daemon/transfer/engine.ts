@@ -4,6 +4,7 @@ import type { AzureClientOptions, AzureClients } from '../azure-client.js';
 import { retryPolicyOf, ThrottleGates } from '../azure-retry.js';
 import type { BlobHeaders } from '../blob.js';
 import { loadCaFile } from '../ca-file.js';
+import { Stop } from '../stop.js';
 import { Authorizer } from './auth.js';
 import { Bandwidth } from './bandwidth.js';
 import { MAX_PUT_BLOB_BYTES } from './block-size.js';
@@ -76,7 +77,7 @@ class WorkerEngine implements TransferEngine {
   readonly #workers: WorkerPool;
   readonly #downloads: EngineParts;
   readonly #uploads: EngineParts;
-  readonly #running = new Map<AbortController, Promise<unknown>>();
+  readonly #running = new Map<Stop, Promise<unknown>>();
   #closed = false;
 
   constructor(options: EngineOptions) {
@@ -134,13 +135,13 @@ class WorkerEngine implements TransferEngine {
   }
 
   upload(request: UploadRequest, signal: AbortSignal): Promise<UploadResult> {
-    return this.#track((own) => upload(this.#uploads, request, own), signal);
+    return this.#track((own) => upload(this.#uploads, request, own.signal), signal);
   }
 
   /** Aborts what is under way, waits for it, ends the threads and closes the connections. */
   async close(): Promise<void> {
     this.#closed = true;
-    for (const control of this.#running.keys()) control.abort();
+    for (const stop of this.#running.keys()) stop.abort();
     await Promise.allSettled(this.#running.values());
     await this.#workers.close();
     (await this.#clients)?.close();
@@ -158,14 +159,14 @@ class WorkerEngine implements TransferEngine {
   }
 
   /** Runs a transfer that ends with its caller's signal or the engine's. */
-  async #track<T>(run: (signal: AbortSignal) => Promise<T>, outer: AbortSignal): Promise<T> {
-    const own = new AbortController();
+  async #track<T>(run: (own: Stop) => Promise<T>, outer: AbortSignal): Promise<T> {
+    const own = new Stop();
     const stop = (): void => {
       own.abort();
     };
     if (this.#closed || outer.aborted) stop();
     else outer.addEventListener('abort', stop, { once: true });
-    const running = run(own.signal);
+    const running = run(own);
     this.#running.set(own, running);
     try {
       return await running;

@@ -5,6 +5,7 @@ import type { AzureClients } from '../azure-client.js';
 import { httpStatus } from '../azure-errors.js';
 import { withRetries, type Attempt, type RetryPolicy, type ThrottleGates } from '../azure-retry.js';
 import type { BlobLocation } from '../blob.js';
+import type { Ends } from '../stop.js';
 import { AdaptiveLimit } from './adaptive-limit.js';
 import type { Authorizer } from './auth.js';
 import type { Bandwidth } from './bandwidth.js';
@@ -93,7 +94,7 @@ export interface RequestOptions {
   readonly urgent?: boolean;
   /** The content that it is going to move, asked at each try. */
   readonly bytes?: () => number;
-  readonly signal: AbortSignal;
+  readonly signal: Ends;
 }
 
 /** One request, tried again as long as it makes sense; every try is counted and has a place among the account's. */

@@ -2,16 +2,17 @@
 // behind. download.ts and upload.ts run their ranges and blocks in one.
 import { setMaxListeners } from 'node:events';
 import { canceled } from '../azure-errors.js';
+import type { Ends } from '../stop.js';
 
 export class WorkGroup {
   readonly #op: string;
   readonly #control = new AbortController();
-  readonly #outer: AbortSignal;
+  readonly #outer: Ends;
   readonly #tasks: Promise<void>[] = [];
   #failure: { readonly error: unknown } | undefined;
 
   /** Follows `outer` until `finish` is over. */
-  constructor(op: string, outer: AbortSignal) {
+  constructor(op: string, outer: Ends) {
     this.#op = op;
     this.#outer = outer;
     // A listener for each request in flight is no leak.

@@ -1,6 +1,7 @@
 // The workers as the main thread sees them: a command in, one answer out, counters that move meanwhile. download.ts and
 // upload.ts call it. Without threads the same work is done here.
 import { Worker } from 'node:worker_threads';
+import type { Ends } from '../stop.js';
 import type { RawIo } from './file-io.js';
 import type { TransferCounters } from './transfer.js';
 import type {
@@ -142,7 +143,7 @@ export class WorkerPool {
     request: GetRequest,
     onHead: (answer: Answer) => How,
     counters: TransferCounters,
-    signal: AbortSignal,
+    signal: Ends,
   ): Promise<DoneEvent> {
     return this.#run((id, slot) => ({ ...request, type: 'get', id, slot }), { onHead, counters, signal });
   }
@@ -152,7 +153,7 @@ export class WorkerPool {
     request: PutRequest,
     onRead: ((crc: bigint) => Promise<string>) | undefined,
     counters: TransferCounters,
-    signal: AbortSignal,
+    signal: Ends,
   ): Promise<DoneEvent> {
     const hold = onRead !== undefined;
     return this.#run((id, slot) => ({ ...request, type: 'put', id, slot, hold }), {
@@ -174,7 +175,7 @@ export class WorkerPool {
     command: (id: number, slot: number) => GetCommand | PutCommand,
     with_: {
       readonly counters: TransferCounters;
-      readonly signal: AbortSignal;
+      readonly signal: Ends;
       readonly onHead?: (answer: Answer) => How;
       readonly onRead?: (crc: bigint) => Promise<string>;
     },

@@ -13,8 +13,9 @@ import {
 import { LhsmError } from '../../native-bindings/errors.js';
 
 const policy = { maxTries: 4, baseDelayMs: 1, maxDelayMs: 4 };
-const options: RetryOptions = { policy, op: 'op', subject: 'blob', signal: new AbortController().signal };
-setMaxListeners(0, options.signal);
+const { signal } = new AbortController();
+setMaxListeners(0, signal);
+const options: RetryOptions = { policy, op: 'op', subject: 'blob', signal };
 const passing = new LhsmError('later', { code: 'UNREACHABLE', op: 'op', errno: 11, retryable: true });
 const lasting = new LhsmError('never', { code: 'FORBIDDEN', op: 'op', errno: 13 });
 

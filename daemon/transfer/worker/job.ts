@@ -1,5 +1,6 @@
 // What GET and PUT jobs have in common. worker-core.ts makes and drives them.
 import type { BodyThreads } from '../../../native-bindings/body-threads.js';
+import { Stop } from '../../stop.js';
 import type { BufferPool } from '../buffer-pool.js';
 import type { FileIo } from '../file-io.js';
 import type { Connection } from './connection.js';
@@ -43,30 +44,6 @@ export class Permission {
 
   refuse(): void {
     this.#refuse(new WireError({ kind: 'aborted' }));
-  }
-}
-
-/**
- * Whether a job is to stop, for those that look and those that wait. An AbortController is made only for who waits: for
- * a small file it would be the dearest thing of all.
- */
-export class Stop {
-  #aborted = false;
-  #control: AbortController | undefined;
-
-  get aborted(): boolean {
-    return this.#aborted;
-  }
-
-  get signal(): AbortSignal {
-    this.#control ??= new AbortController();
-    if (this.#aborted) this.#control.abort();
-    return this.#control.signal;
-  }
-
-  abort(): void {
-    this.#aborted = true;
-    this.#control?.abort();
   }
 }
 
