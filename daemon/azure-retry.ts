@@ -82,6 +82,10 @@ export class ThrottleGate {
     return this.#progressAt;
   }
 
+  get isOpen(): boolean {
+    return this.#openAt <= performance.now();
+  }
+
   /** Closes the gate for that long from now; never opens it earlier than it would. */
   close(ms: number): void {
     this.#closedAt = performance.now();
@@ -122,11 +126,18 @@ export class ThrottleGates {
   readonly #byHost = new Map<string, ThrottleGate>();
 
   of(url: string): ThrottleGate {
-    const { host } = new URL(url);
+    const host = hostOf(url);
     let gate = this.#byHost.get(host);
     if (gate === undefined) this.#byHost.set(host, (gate = new ThrottleGate()));
     return gate;
   }
+}
+
+/** Host and port as they stand in a URL. */
+export function hostOf(url: string): string {
+  const from = url.indexOf('//') + 2;
+  const to = url.indexOf('/', from);
+  return url.slice(from, to < 0 ? undefined : to);
 }
 
 export async function pause(ms: number, op: string, signal: Ends): Promise<void> {
@@ -161,6 +172,28 @@ export interface Attempt {
   begin(): Promise<void>;
 }
 
+class OneOf implements Attempt {
+  readonly number: number;
+  progress = false;
+  began = performance.now();
+  readonly #options: RetryOptions;
+
+  constructor(number: number, options: RetryOptions) {
+    this.number = number;
+    this.#options = options;
+  }
+
+  madeProgress(): void {
+    this.progress = true;
+  }
+
+  async begin(): Promise<void> {
+    const { gate, op, signal } = this.#options;
+    await gate?.pass(op, signal);
+    this.began = performance.now();
+  }
+}
+
 export interface RetryOptions {
   readonly policy: RetryPolicy;
   readonly op: string;
@@ -185,18 +218,8 @@ export async function withRetries<T>(
   let since: number | undefined;
   for (let number = 1; ; number += 1) {
     if (signal.aborted) throw canceled(op);
-    await gate?.pass(op, signal);
-    const state = { progress: false, began: performance.now() };
-    const at: Attempt = {
-      number,
-      madeProgress() {
-        state.progress = true;
-      },
-      async begin() {
-        await gate?.pass(op, signal);
-        state.began = performance.now();
-      },
-    };
+    if (gate?.isOpen === false) await gate.pass(op, signal);
+    const at = new OneOf(number, options);
     try {
       const value = await attempt(at);
       gate?.passed();
@@ -204,16 +227,16 @@ export async function withRetries<T>(
     } catch (raw) {
       if (isAborted(signal)) throw canceled(op);
       const error = azureError(raw, op, subject);
-      if (state.progress) {
+      if (at.progress) {
         failures = 0;
         since = undefined;
         gate?.passed();
       }
-      since ??= state.began;
+      since ??= at.began;
       const throttled = isThrottle(raw);
       const asked = Math.min(retryAfterMs(raw) ?? 0, MAX_RETRY_AFTER_MS);
       if (throttled) options.onThrottle?.();
-      const isOwn = !throttled || gate === undefined || gate.refused(state.began, asked);
+      const isOwn = !throttled || gate === undefined || gate.refused(at.began, asked);
       if (isOwn) failures += 1;
       // While others get through, the service only asks for patience, and that is what time at the gate is.
       const stuckSince = throttled ? Math.max(since, gate?.progressAt ?? since) : since;

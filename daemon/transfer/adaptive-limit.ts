@@ -38,13 +38,17 @@ export class AdaptiveLimit {
     return this.#inFlight;
   }
 
+  /** Takes a place if there is one now; those in line come first. */
+  tryTake(): boolean {
+    if (this.#inFlight >= this.limit) return false;
+    this.#inFlight += 1;
+    return true;
+  }
+
   /** Takes a place; rejects with LhsmError ECANCELED when `signal` aborts before there is one. */
   async take(urgent: boolean, signal: Ends): Promise<void> {
     if (signal.aborted) throw canceled('request');
-    if (this.#inFlight < this.limit) {
-      this.#inFlight += 1;
-      return;
-    }
+    if (this.tryTake()) return;
     await new Promise<void>((resolve, reject) => {
       const line = urgent ? this.#urgent : this.#others;
       const leave = (): void => {

@@ -44,11 +44,10 @@ export class Authorizer {
     if (pathAt < 0 || !isOneWord(url)) throw unusable(url);
     const origin = url.slice(0, pathAt);
     const host = origin.slice(hostAt);
-    const queries = [query, auth.kind === 'token' ? '' : await this.#sas(auth, url)].filter(
-      (part) => part !== '',
-    );
-    const path = `${url.slice(pathAt)}${queries.length > 0 ? '?' : ''}${queries.join('&')}`;
-    if (!isOneWord(path)) throw unusable(url);
+    const sas = auth.kind === 'sas' ? auth.query() : auth.kind === 'token' ? '' : await this.#sas(auth, url);
+    const whole = query === '' || sas === '' ? `${query}${sas}` : `${query}&${sas}`;
+    if (!isOneWord(whole)) throw unusable(url);
+    const path = whole === '' ? url.slice(pathAt) : `${url.slice(pathAt)}?${whole}`;
     const authorization = auth.kind === 'token' ? await bearer(auth, url) : '';
     return {
       origin,
@@ -67,9 +66,7 @@ export class Authorizer {
     }
   }
 
-  async #sas(auth: Exclude<BlobAuth, { kind: 'token' }>, url: string): Promise<string> {
-    if (auth.kind === 'sas') return auth.query();
-    const { credential } = auth;
+  async #sas({ credential }: Extract<BlobAuth, { kind: 'shared-key' }>, url: string): Promise<string> {
     const made = this.#made.get(credential) ?? new Map<string, MadeSas>();
     this.#made.set(credential, made);
     const containerName = containerOf(url, credential);

@@ -42,9 +42,14 @@ export class Bandwidth {
     this.#filledAt = clock.now();
   }
 
+  /** Whether there is a cap at all. */
+  get isCapped(): boolean {
+    return this.#bytesPerSecond > 0;
+  }
+
   /** Waits for its turn, first come first served. Rejects with LhsmError ECANCELED as soon as `signal` aborts. */
   async take(bytes: number, signal: Ends): Promise<void> {
-    if (this.#bytesPerSecond <= 0) return;
+    if (!this.isCapped) return;
     if (signal.aborted) throw canceled('bandwidth');
     await new Promise<void>((resolve, reject) => {
       const leave = (): void => {

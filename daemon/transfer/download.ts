@@ -136,7 +136,7 @@ class Download {
     const { fd, sizeBytes, counters } = this.#transfer;
     const asked = { start: from, end, subject: this.#subject };
     return this.#parts.workers.get(
-      { target, fd, start: from, end, fileBytes: sizeBytes, ...this.#expected(from, end) },
+      { target, fd, start: from, end, fileBytes: sizeBytes, expected: this.#expected(from, end) },
       (answer) => {
         const how = this.#pin(answer, asked, onPinned);
         if (end > from) counters.firstByteMs ??= performance.now() - this.#startedMs;
@@ -148,17 +148,12 @@ class Download {
   }
 
   /** What needs no judgement before it is written: all but the first answer for a file that is not small. */
-  #expected(from: number, end: number): { readonly expected?: Expected } {
+  #expected(from: number, end: number): Expected | undefined {
     const { sizeBytes, holesMetadata } = this.#transfer;
     const isSmall = from === 0 && end === sizeBytes && sizeBytes <= SMALL_BODY_BYTES;
-    if (!this.#how && !isSmall) return {};
+    if (!this.#how && !isSmall) return undefined;
     const etag = this.#pinned();
-    return {
-      expected: {
-        ...(etag === undefined ? {} : { etag: bareEtag(etag) }),
-        ...(this.#how ? { how: this.#how } : holesMetadata === undefined ? {} : { holesMetadata }),
-      },
-    };
+    return { etag: etag === undefined ? undefined : bareEtag(etag), how: this.#how, holesMetadata };
   }
 
   /** The version that every answer must be of. */

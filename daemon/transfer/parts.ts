@@ -3,7 +3,7 @@ import type { BlockBlobClient } from '@azure/storage-blob';
 import { LhsmError } from '../../native-bindings/errors.js';
 import type { AzureClients } from '../azure-client.js';
 import { httpStatus } from '../azure-errors.js';
-import { withRetries, type Attempt, type RetryPolicy, type ThrottleGates } from '../azure-retry.js';
+import { hostOf, withRetries, type Attempt, type RetryPolicy, type ThrottleGates } from '../azure-retry.js';
 import type { BlobLocation } from '../blob.js';
 import type { Ends } from '../stop.js';
 import { AdaptiveLimit } from './adaptive-limit.js';
@@ -76,12 +76,6 @@ export class Limits {
   }
 }
 
-export function hostOf(url: string): string {
-  const from = url.indexOf('//') + 2;
-  const to = url.indexOf('/', from);
-  return url.slice(from, to < 0 ? undefined : to);
-}
-
 interface Transfer {
   readonly blob: BlobLocation;
   readonly counters: TransferCounters;
@@ -123,11 +117,13 @@ export async function request<T>(
       },
     },
     async (attempt) => {
-      if (bytes) await parts.bandwidth.take(bytes(), signal);
-      await limit.take(urgent, signal);
+      const isCapped = bytes !== undefined && parts.bandwidth.isCapped;
+      if (isCapped) await parts.bandwidth.take(bytes(), signal);
+      const isFree = limit.tryTake();
+      if (!isFree) await limit.take(urgent, signal);
       try {
         // The account may have asked for patience meanwhile.
-        await attempt.begin();
+        if (isCapped || !isFree) await attempt.begin();
         counters.requests += 1;
         const value = await run(attempt);
         limit.succeeded();

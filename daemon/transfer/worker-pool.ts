@@ -46,11 +46,14 @@ interface Running {
   /** Until it has been called, which is once. */
   onHead: ((answer: Answer) => How) | undefined;
   readonly onRead: ((crc: bigint) => Promise<string>) | undefined;
+  readonly signal: Ends;
+  readonly abort: () => void;
   /** `onRead` under way: it may touch the descriptor. */
   reading: Promise<void> | undefined;
   /** What our own side threw: it is why the job was aborted. */
   refusal: { readonly error: unknown } | undefined;
-  readonly settle: (done: DoneEvent) => void;
+  readonly resolve: (done: DoneEvent) => void;
+  readonly reject: (error: unknown) => void;
 }
 
 /** One worker: where commands go, and what of it is free. */
@@ -145,7 +148,10 @@ export class WorkerPool {
     counters: TransferCounters,
     signal: Ends,
   ): Promise<DoneEvent> {
-    return this.#run((id, slot) => ({ ...request, type: 'get', id, slot }), { onHead, counters, signal });
+    return this.#run({ start: request.start, onHead, onRead: undefined, counters, signal }, (id, slot) => {
+      const { target, fd, start, end, fileBytes, expected } = request;
+      return { type: 'get', id, target, fd, start, end, fileBytes, slot, expected };
+    });
   }
 
   /** Puts a piece of a descriptor. `onRead`, if given, is called when it is read: it answers more header lines. */
@@ -156,11 +162,13 @@ export class WorkerPool {
     signal: Ends,
   ): Promise<DoneEvent> {
     const hold = onRead !== undefined;
-    return this.#run((id, slot) => ({ ...request, type: 'put', id, slot, hold }), {
-      counters,
-      signal,
-      ...(onRead ? { onRead } : {}),
-    });
+    return this.#run({ start: 0, onHead: undefined, onRead, counters, signal }, (id, slot) => ({
+      ...request,
+      type: 'put',
+      id,
+      slot,
+      hold,
+    }));
   }
 
   /** Aborts what is under way, waits for it, and ends the threads. */
@@ -171,54 +179,42 @@ export class WorkerPool {
     clearInterval(this.#timer);
   }
 
-  async #run(
+  #run(
+    job: Pick<Running, 'start' | 'onHead' | 'onRead' | 'counters' | 'signal'>,
     command: (id: number, slot: number) => GetCommand | PutCommand,
-    with_: {
-      readonly counters: TransferCounters;
-      readonly signal: Ends;
-      readonly onHead?: (answer: Answer) => How;
-      readonly onRead?: (crc: bigint) => Promise<string>;
-    },
   ): Promise<DoneEvent> {
-    const { counters, signal, onHead, onRead } = with_;
-    const id = this.#nextId++;
-    const seat = this.#seat();
-    const slot = seat.takeSlot();
-    const made = command(id, slot);
-    const abort = (): void => {
-      seat.send({ type: 'abort', id });
-    };
-    let refusal: Running['refusal'];
-    const done = await new Promise<DoneEvent>((resolve) => {
+    return new Promise((resolve, reject) => {
+      const { start, onHead, onRead, counters, signal } = job;
+      const id = this.#nextId++;
+      const seat = this.#seat();
+      const slot = seat.takeSlot();
+      const abort = (): void => {
+        seat.send({ type: 'abort', id });
+      };
       const running: Running = {
         seat,
         slot,
         counters,
         followed: 0,
-        start: made.type === 'get' ? made.start : 0,
+        start,
         onHead,
         onRead,
+        signal,
+        abort,
         reading: undefined,
         refusal: undefined,
-        settle: (event) => {
-          void (running.reading ?? Promise.resolve()).then(() => {
-            ({ refusal } = running);
-            resolve(event);
-          });
-        },
+        resolve,
+        reject,
       };
       this.#running.set(id, running);
       seat.running.set(id, running);
       this.#timer ??= setInterval(() => {
         this.#follow();
       }, FOLLOW_MS).unref();
-      seat.send(made);
+      seat.send(command(id, slot));
       if (signal.aborted) abort();
       else signal.addEventListener('abort', abort, { once: true });
     });
-    signal.removeEventListener('abort', abort);
-    if (refusal) throw refusal.error;
-    return done;
   }
 
   /** The worker with the least to do; a new one while there are fewer than configured. */
@@ -285,15 +281,19 @@ export class WorkerPool {
     seat.running.delete(done.id);
     seat.giveSlot(slot);
     if (!running.refusal) counters.bytes += done.bytes - start - followed;
-    if (this.#running.size === 0) {
-      clearInterval(this.#timer);
-      this.#timer = undefined;
-    }
-    running.settle(done);
+    if (running.reading)
+      void running.reading.then(() => {
+        settled(running, done);
+      });
+    else settled(running, done);
   }
 
   /** Brings the counters up to what the workers have written. */
   #follow(): void {
+    if (this.#running.size === 0) {
+      clearInterval(this.#timer);
+      this.#timer = undefined;
+    }
     for (const running of this.#running.values()) {
       const written = running.slot < 0 ? 0 : (running.seat.progress[running.slot] ?? 0);
       running.counters.bytes += written - running.followed;
@@ -314,4 +314,11 @@ export class WorkerPool {
       this.#settle({ type: 'done', id, bytes: running.start, crc: 0n, failure }, running);
     }
   }
+}
+
+function settled(running: Running, done: DoneEvent): void {
+  const { signal, abort, refusal, resolve, reject } = running;
+  signal.removeEventListener('abort', abort);
+  if (refusal) reject(refusal.error);
+  else resolve(done);
 }

@@ -23,7 +23,7 @@ export interface GetCommand {
   /** The file's size: its last byte is written even where holes are kept. */
   readonly fileBytes: number;
   /** An answer that is this is written at once, and told only when it is; without it, or for any other, `head` is told first. */
-  readonly expected?: Expected;
+  readonly expected: Expected | undefined;
   /** Where the bytes written are counted as they are written. */
   readonly slot: number;
 }
@@ -31,11 +31,11 @@ export interface GetCommand {
 /** What an answer says besides that it is the range asked for, of a blob of `fileBytes`. */
 export interface Expected {
   /** The version, without quotes; undefined for any. */
-  readonly etag?: string;
+  readonly etag: string | undefined;
   /** How it is written, where that is known; else its headers decide. */
-  readonly how?: How;
+  readonly how: How | undefined;
   /** For that: the metadata key that says `1` where holes are to be kept. */
-  readonly holesMetadata?: string;
+  readonly holesMetadata: string | undefined;
 }
 
 /** How a body is written. */

@@ -128,7 +128,7 @@ async function openPool(t: Test, workers: number, script: (at: RawBench) => Scri
   return {
     pool,
     counters: at.counters,
-    request: { target, fd, start: 0, end: content.length, fileBytes: content.length },
+    request: { target, fd, start: 0, end: content.length, fileBytes: content.length, expected: undefined },
   };
 }
 
