@@ -10,6 +10,7 @@ import { Bandwidth } from './bandwidth.js';
 import { MAX_PUT_BLOB_BYTES } from './block-size.js';
 import { download } from './download.js';
 import type { RawIo } from './file-io.js';
+import { Numbered } from './numbered.js';
 import { Limits, type EngineParts } from './parts.js';
 import type { DownloadRequest, TransferEngine, UploadRequest, UploadResult } from './transfer.js';
 import { upload } from './upload.js';
@@ -77,7 +78,7 @@ class WorkerEngine implements TransferEngine {
   readonly #workers: WorkerPool;
   readonly #downloads: EngineParts;
   readonly #uploads: EngineParts;
-  readonly #running = new Map<Stop, Promise<unknown>>();
+  readonly #running = new Numbered<{ readonly stop: Stop; readonly end: Promise<unknown> }>();
   #closed = false;
 
   constructor(options: EngineOptions) {
@@ -141,8 +142,9 @@ class WorkerEngine implements TransferEngine {
   /** Aborts what is under way, waits for it, ends the threads and closes the connections. */
   async close(): Promise<void> {
     this.#closed = true;
-    for (const stop of this.#running.keys()) stop.abort();
-    await Promise.allSettled(this.#running.values());
+    const running = [...this.#running.values()];
+    for (const { stop } of running) stop.abort();
+    await Promise.allSettled(running.map(({ end }) => end));
     await this.#workers.close();
     (await this.#clients)?.close();
   }
@@ -166,12 +168,12 @@ class WorkerEngine implements TransferEngine {
     };
     if (this.#closed || outer.aborted) stop();
     else outer.addEventListener('abort', stop, { once: true });
-    const running = run(own);
-    this.#running.set(own, running);
+    const end = run(own);
+    const number = this.#running.add({ stop: own, end });
     try {
-      return await running;
+      return await end;
     } finally {
-      this.#running.delete(own);
+      this.#running.delete(number);
       outer.removeEventListener('abort', stop);
     }
   }

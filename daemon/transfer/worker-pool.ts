@@ -3,6 +3,7 @@
 import { Worker } from 'node:worker_threads';
 import type { Ends } from '../stop.js';
 import type { RawIo } from './file-io.js';
+import { Numbered } from './numbered.js';
 import type { TransferCounters } from './transfer.js';
 import type {
   Answer,
@@ -59,7 +60,8 @@ interface Running {
 /** One worker: where commands go, and what of it is free. */
 class Seat {
   readonly progress: Float64Array;
-  readonly running = new Map<number, Running>();
+  /** Requests in its hands. */
+  running = 0;
   readonly #freeSlots: number[] = Array.from({ length: SLOTS }, (_, index) => index);
   readonly #outbox: Outbox<Command>;
   #close: () => Promise<void>;
@@ -128,8 +130,7 @@ class Seat {
 export class WorkerPool {
   readonly #options: PoolOptions;
   readonly #seats: Seat[] = [];
-  readonly #running = new Map<number, Running>();
-  #nextId = 1;
+  readonly #running = new Numbered<Running>();
   #timer: NodeJS.Timeout | undefined;
   #closed = false;
 
@@ -185,7 +186,6 @@ export class WorkerPool {
   ): Promise<DoneEvent> {
     return new Promise((resolve, reject) => {
       const { start, onHead, onRead, counters, signal } = job;
-      const id = this.#nextId++;
       const seat = this.#seat();
       const slot = seat.takeSlot();
       const abort = (): void => {
@@ -206,8 +206,8 @@ export class WorkerPool {
         resolve,
         reject,
       };
-      this.#running.set(id, running);
-      seat.running.set(id, running);
+      const id = this.#running.add(running);
+      seat.running += 1;
       this.#timer ??= setInterval(() => {
         this.#follow();
       }, FOLLOW_MS).unref();
@@ -221,7 +221,7 @@ export class WorkerPool {
   #seat(): Seat {
     if (this.#closed) throw new Error('the transfer engine is closed');
     const wanted = Math.max(1, this.#options.workers);
-    const idle = this.#seats.find((seat) => seat.running.size === 0);
+    const idle = this.#seats.find((seat) => seat.running === 0);
     if (idle) return idle;
     if (this.#seats.length < wanted) {
       const seat: Seat = new Seat(
@@ -236,7 +236,7 @@ export class WorkerPool {
       this.#seats.push(seat);
       return seat;
     }
-    return this.#seats.reduce((least, seat) => (seat.running.size < least.running.size ? seat : least));
+    return this.#seats.reduce((least, seat) => (seat.running < least.running ? seat : least));
   }
 
   #hear(event: WorkerEvent): void {
@@ -278,7 +278,7 @@ export class WorkerPool {
     // What was expected has been written without a word: it is judged now.
     if (done.answer && running.onHead && done.failure?.kind !== 'aborted') this.#judge(running, done.answer);
     this.#running.delete(done.id);
-    seat.running.delete(done.id);
+    seat.running -= 1;
     seat.giveSlot(slot);
     if (!running.refusal) counters.bytes += done.bytes - start - followed;
     if (running.reading)
@@ -309,7 +309,8 @@ export class WorkerPool {
       this.#seats.splice(index, 1);
       this.#options.onDeath?.(error);
     }
-    for (const [id, running] of seat.running) {
+    for (const [id, running] of this.#running.entries()) {
+      if (running.seat !== seat) continue;
       const failure = { kind: 'broken', what: `a transfer thread ended: ${error.message}` } as const;
       this.#settle({ type: 'done', id, bytes: running.start, crc: 0n, failure }, running);
     }

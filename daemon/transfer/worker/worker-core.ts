@@ -3,6 +3,7 @@
 import { bodyThreads } from '../../../native-bindings/body-threads.js';
 import { BufferPool } from '../buffer-pool.js';
 import { fileIo, type RawIo } from '../file-io.js';
+import { Numbered } from '../numbered.js';
 import { Connections } from './connections.js';
 import { GetJob } from './get-job.js';
 import type { Job, JobTools } from './job.js';
@@ -13,8 +14,9 @@ export class WorkerCore {
   readonly #connections: Connections;
   readonly #downloads: JobTools;
   readonly #uploads: JobTools;
-  readonly #jobs = new Map<number, Job>();
-  readonly #running = new Set<Promise<void>>();
+  readonly #jobs = new Numbered<Job>();
+  /** Called when there is no job any more. */
+  #whenIdle: (() => void) | undefined;
 
   /** `io` replaces the calls on descriptors, for tests. */
   constructor(options: WorkerOptions, post: (event: WorkerEvent) => void, io?: RawIo) {
@@ -57,19 +59,22 @@ export class WorkerCore {
   /** Aborts what is under way, waits for it, and closes the connections. */
   async close(): Promise<void> {
     for (const job of this.#jobs.values()) job.abort();
-    await Promise.all(this.#running);
+    if (this.#jobs.size > 0) {
+      await new Promise<void>((resolve) => {
+        this.#whenIdle = resolve;
+      });
+    }
     await this.#connections.close();
     this.#downloads.pool.trim();
     this.#uploads.pool.trim();
   }
 
   #start(id: number, job: Job): void {
-    this.#jobs.set(id, job);
-    const running = job.run().then((done) => {
+    this.#jobs.put(id, job);
+    void job.run().then((done) => {
       this.#jobs.delete(id);
-      this.#running.delete(running);
       this.#downloads.post(done);
+      if (this.#jobs.size === 0) this.#whenIdle?.();
     });
-    this.#running.add(running);
   }
 }
