@@ -1,11 +1,7 @@
 // A share of the threads that wait in C. Archives read from OSTs, and one that hangs would otherwise hold thread after thread until
 // no restore, heartbeat or cancel finds one any more. agent-parts.ts gives archives and removes such a share.
 import type { Lustre } from '../native-bindings/lustre.js';
-
-/** What ends a wait. The signal is asked for only by who waits: some make it only then. */
-export interface Stoppable {
-  readonly signal: AbortSignal;
-}
+import { signalOf, type Ends } from './stop.js';
 
 /** Lets so many pieces of work go on at once, first come first served. */
 export class Share {
@@ -17,9 +13,9 @@ export class Share {
   }
 
   /** Rejects with the reason of `stop` when it aborts before it is our turn. */
-  async run<T>(work: () => Promise<T>, stop?: Stoppable): Promise<T> {
+  async run<T>(work: () => Promise<T>, stop?: Ends): Promise<T> {
     if (this.#free > 0) this.#free -= 1;
-    else await this.#turn(stop?.signal);
+    else await this.#turn(stop);
     try {
       return await work();
     } finally {
@@ -29,24 +25,29 @@ export class Share {
     }
   }
 
-  #turn(signal: AbortSignal | undefined): Promise<void> {
+  #turn(stop: Ends | undefined): Promise<void> {
     return new Promise((resolve, reject) => {
       const leave = (): void => {
         this.#waiting.splice(this.#waiting.indexOf(grant), 1);
-        reject(signal?.reason as Error);
+        reject(reasonOf(stop));
       };
       const grant = (): void => {
-        signal?.removeEventListener('abort', leave);
+        stop?.removeEventListener('abort', leave);
         resolve();
       };
-      if (signal?.aborted) {
-        reject(signal.reason as Error);
+      if (stop?.aborted) {
+        reject(reasonOf(stop));
         return;
       }
-      signal?.addEventListener('abort', leave, { once: true });
+      stop?.addEventListener('abort', leave, { once: true });
       this.#waiting.push(grant);
     });
   }
+}
+
+/** Of a stop that has come. */
+function reasonOf(stop: Ends | undefined): Error {
+  return (stop && signalOf(stop))?.reason as Error;
 }
 
 /** Bounds nothing. */

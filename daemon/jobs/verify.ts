@@ -162,21 +162,18 @@ class Verifying {
     }
     const blob = { container, name, headers };
     const isReleased = (file.state.states & HsmStateFlag.RELEASED) !== 0;
-    return this.#contents.run(
-      async () => {
-        if (!isReleased) {
-          const crc = await crcOfFile(this.#tools.lustre, file.fd, this.#reads, signal);
-          if (crc === undefined) {
-            this.#numbers.changedMeanwhile += 1;
-            return copy;
-          }
-          this.#countContent(headers.sizeBytes);
-          if (crc === stored) return copy;
+    return this.#contents.run(async () => {
+      if (!isReleased) {
+        const crc = await crcOfFile(this.#tools.lustre, file.fd, this.#reads, signal);
+        if (crc === undefined) {
+          this.#numbers.changedMeanwhile += 1;
+          return copy;
         }
-        return this.#blobContent(file, copy, blob, isReleased, signal);
-      },
-      { signal },
-    );
+        this.#countContent(headers.sizeBytes);
+        if (crc === stored) return copy;
+      }
+      return this.#blobContent(file, copy, blob, isReleased, signal);
+    }, signal);
   }
 
   /** Reads the blob: of a released file it is the content, of a present one it tells which of the two is wrong. */

@@ -1,21 +1,18 @@
 // Reads and writes at offsets of a descriptor, whole or with an error that says what the file system said.
 // download.ts and upload.ts call it.
 import { read, write } from 'node:fs';
-import { promisify } from 'node:util';
-import { Share, type Stoppable } from '../share.js';
+import { Share } from '../share.js';
+import type { Ends } from '../stop.js';
 import { LhsmError, systemErrorName } from '../../native-bindings/errors.js';
 
 const DEFAULT_FILE_CALLS = 10;
 
-const readOnce = promisify(read);
-const writeOnce = promisify(write);
-
 /** A descriptor's I/O, each call in its turn; whoever is stopped before that rejects. Tests put short writes and full disks in its place. */
 export interface FileIo {
   /** Reads until `into` is full or the file ends; answers the bytes read. */
-  read(fd: number, into: Buffer, position: number, stop?: Stoppable): Promise<number>;
+  read(fd: number, into: Buffer, position: number, stop?: Ends): Promise<number>;
   /** Writes all of `from`. */
-  write(fd: number, from: Buffer, position: number, stop?: Stoppable): Promise<void>;
+  write(fd: number, from: Buffer, position: number, stop?: Ends): Promise<void>;
 }
 
 /** The calls beneath: as read(2) and write(2), which may do less than asked. */
@@ -25,14 +22,20 @@ export interface RawIo {
 }
 
 const nodeIo: RawIo = {
-  async read(fd, into, position) {
-    const { bytesRead } = await readOnce(fd, into, 0, into.length, position);
-    return bytesRead;
-  },
-  async write(fd, from, position) {
-    const { bytesWritten } = await writeOnce(fd, from, 0, from.length, position);
-    return bytesWritten;
-  },
+  read: (fd, into, position) =>
+    new Promise((resolve, reject) => {
+      read(fd, into, 0, into.length, position, (error, bytes) => {
+        if (error) reject(error);
+        else resolve(bytes);
+      });
+    }),
+  write: (fd, from, position) =>
+    new Promise((resolve, reject) => {
+      write(fd, from, 0, from.length, position, (error, bytes) => {
+        if (error) reject(error);
+        else resolve(bytes);
+      });
+    }),
 };
 
 const hints: Readonly<Record<string, string>> = {

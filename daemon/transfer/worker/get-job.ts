@@ -66,14 +66,9 @@ export class GetJob extends Job<GetCommand> {
 
   #done(error: unknown): DoneEvent {
     const { id } = this.command;
-    const done = { type: 'done', id, bytes: this.#writtenTo, crc: this.#crc } as const;
     const failure =
       error === undefined ? undefined : this.stop.aborted ? ({ kind: 'aborted' } as const) : failureOf(error);
-    return {
-      ...done,
-      ...(this.#answer === undefined ? {} : { answer: this.#answer }),
-      ...(failure === undefined ? {} : { failure }),
-    };
+    return { type: 'done', id, bytes: this.#writtenTo, crc: this.#crc, answer: this.#answer, failure };
   }
 
   async #request(memory: Memory | undefined): Promise<void> {
@@ -127,7 +122,7 @@ export class GetJob extends Job<GetCommand> {
     await this.#taker?.over;
     const writer = this.#writer;
     if (!writer) return;
-    if (error instanceof WireError) await this.permission.given.catch(() => undefined);
+    if (error instanceof WireError) await Promise.resolve(this.permission.given).catch(() => undefined);
     if (this.stop.aborted || !(error instanceof WireError)) await writer.stop();
     else await writer.finish();
   }

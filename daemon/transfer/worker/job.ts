@@ -25,25 +25,31 @@ export interface JobTools {
 
 /** What the caller says when it has looked at what was told. */
 export class Permission {
-  readonly given: Promise<GoCommand>;
-  #give: (command: GoCommand) => void = () => undefined;
-  #refuse: (error: Error) => void = () => undefined;
+  #given: GoCommand | undefined;
+  #isRefused = false;
+  readonly #waiting: {
+    readonly resolve: (go: GoCommand) => void;
+    readonly reject: (error: Error) => void;
+  }[] = [];
 
-  constructor() {
-    this.given = new Promise((resolve, reject) => {
-      this.#give = resolve;
-      this.#refuse = reject;
+  /** Rejects with WireError aborted when it is refused. A promise is made only for who waits. */
+  get given(): GoCommand | Promise<GoCommand> {
+    if (this.#given !== undefined) return this.#given;
+    if (this.#isRefused) return Promise.reject(new WireError({ kind: 'aborted' }));
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ resolve, reject });
     });
-    // Whoever does not wait for it does not mind.
-    this.given.catch(() => undefined);
   }
 
-  give(command: GoCommand): void {
-    this.#give(command);
+  give(go: GoCommand): void {
+    if (this.#isRefused) return;
+    this.#given = go;
+    for (const { resolve } of this.#waiting.splice(0)) resolve(go);
   }
 
   refuse(): void {
-    this.#refuse(new WireError({ kind: 'aborted' }));
+    this.#isRefused = true;
+    for (const { reject } of this.#waiting.splice(0)) reject(new WireError({ kind: 'aborted' }));
   }
 }
 

@@ -141,8 +141,8 @@ export interface DoneEvent {
   /** GET: of what is written, where asked for; PUT: of what was sent. */
   readonly crc: bigint;
   /** The success whose body this is, or a part of it. */
-  readonly answer?: Answer;
-  readonly failure?: WireFailure;
+  readonly answer?: Answer | undefined;
+  readonly failure?: WireFailure | undefined;
 }
 
 export type WorkerEvent = HeadEvent | ReadEvent | DoneEvent;

@@ -34,7 +34,8 @@ const statusLine = /^HTTP\/1\.([01]) ([1-5]\d\d)(?: [\t\x20-\x7e\x80-\xff]*)?$/;
 // The blanks around a value are taken off by hand: a pattern that does it goes over them again and again.
 const headerLine = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+):([\t\x20-\x7e\x80-\xff]*)$/;
 const kept =
-  /^(?:etag|last-modified|content-range|content-md5|retry-after(?:-ms)?|x-ms-(?:meta-.*|blob-type|access-tier|error-code|request-id|version|content-crc64|resource-type|retry-after-ms))$/;
+  /^(?:etag|last-modified|content-range|x-ms-(?:meta-.*|blob-type|access-tier|content-crc64|resource-type))$/;
+const keptOfFailure = /^(?:retry-after(?:-ms)?|x-ms-(?:error-code|request-id|version|retry-after-ms))$/;
 
 /**
  * Reads the head that `bytes` begins with, past any 1xx before it; undefined while it is not complete. Throws
@@ -92,7 +93,7 @@ function readHead(text: string): Head {
       coding = value.toLowerCase();
     } else if (name === 'connection') {
       if (/(?:^|,)[ \t]*close[ \t]*(?:,|$)/i.test(value)) keepAlive = false;
-    } else if (kept.test(name)) {
+    } else if (kept.test(name) || (status >= 300 && keptOfFailure.test(name))) {
       if (Object.hasOwn(headers, name)) throw new BadAnswer(`two headers ${name}`);
       headers[name] = value;
     }

@@ -1,7 +1,7 @@
 // Where a range's bytes go between socket and file: one slab fills while the other is written. get-job.ts makes one for
 // each request that is not small.
 import { crc64 } from '../../../native-bindings/crc64.js';
-import type { Stoppable } from '../../share.js';
+import type { Ends } from '../../stop.js';
 import type { FileIo } from '../file-io.js';
 import { dataPieces } from '../slab.js';
 import type { BodySink } from './connection.js';
@@ -11,7 +11,7 @@ export interface SlabWriterOptions {
   readonly io: FileIo;
   readonly fd: number;
   /** Ends the wait for a turn to write. */
-  readonly stop: Stoppable;
+  readonly stop: Ends;
   /** One or two of one size. One will do where it takes the whole range. */
   readonly slabs: readonly Buffer[];
   readonly start: number;

@@ -6,6 +6,7 @@ import t from 'tap';
 import type { FileIo } from '../../../../daemon/transfer/file-io.js';
 import { BadAnswer } from '../../../../daemon/transfer/worker/response-parser.js';
 import { SlabWriter, type SlabWriterOptions } from '../../../../daemon/transfer/worker/slab-writer.js';
+import { Stop } from '../../../../daemon/stop.js';
 import { crc64 } from '../../../../native-bindings/crc64.js';
 import { KIB, pattern } from '../bench.js';
 
@@ -60,7 +61,7 @@ function make(start: number, end: number, slabs = 2, more: Partial<SlabWriterOpt
   const writer = new SlabWriter({
     io: file,
     fd: FD,
-    stop: new AbortController(),
+    stop: new Stop(),
     slabs: Array.from({ length: slabs }, () => Buffer.alloc(SLAB)),
     start,
     end,
