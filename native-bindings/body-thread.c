@@ -225,8 +225,8 @@ static void *serve(void *unused) {
     pthread_mutex_lock(&lock);
     // Under the lock: who waits for the end of its bodies closes the pipe. It has room for thousands of ids, and is read.
     struct instance *owner = body->owner;
-    while (write(owner->done_fd, &body->id, sizeof body->id) < 0 && errno == EINTR) continue;
-    // From here on the body is JavaScript's.
+    const uint32_t id = body->id; // the body is JavaScript's, and may be gone, while `write` still returns
+    while (write(owner->done_fd, &id, sizeof id) < 0 && errno == EINTR) continue;
     owner->running--;
     pthread_cond_broadcast(&over);
   }
@@ -421,7 +421,6 @@ static napi_value take_body(napi_env env, napi_callback_info info) {
   }
   const int failure = begin(body);
   if (failure != 0) {
-    close(body->socket);
     forget(env, body);
     return throw_errno(env, "pthread_create", failure);
   }
