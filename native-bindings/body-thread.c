@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <openssl/err.h>
 #include <poll.h>
 #include <pthread.h>
@@ -49,6 +50,7 @@ struct body {
   atomic_bool is_stopped;
   enum outcome outcome;
   int error; // errno
+  uint64_t failed_at; // where the file could not be written
   uint64_t crc;
   struct tls_failure failure;
   napi_ref refs[3]; // what must live as long: buffer, progress, session
@@ -119,7 +121,10 @@ static bool write_all(struct body *body, const unsigned char *from, size_t bytes
     ssize_t written = pwrite(body->file, from, bytes, (off_t)at);
     if (written < 0 && errno == EINTR) continue;
     // pwrite answers 0 only for 0 bytes asked; anything else would loop here for ever.
-    if (written <= 0) return end(body, FILE_FAILED, written < 0 ? errno : EIO);
+    if (written <= 0) {
+      body->failed_at = at;
+      return end(body, FILE_FAILED, written < 0 ? errno : EIO);
+    }
     from += written;
     bytes -= (size_t)written;
     at += (uint64_t)written;
@@ -374,7 +379,7 @@ static bool read_request(napi_env env, napi_value request, struct body *body) {
   const bool has_tls = type == napi_external;
   if (has_tls && !(body->session = tls_session_of(env, session))) return false;
   if (!(content_bytes >= 1 && content_bytes <= (double)bytes && filled >= 0 && filled <= content_bytes && at >= 0 &&
-        at + filled <= end && at < end && end <= file_bytes && slot < (double)slots) ||
+        at + filled <= end && at < end && end <= file_bytes && slot < (double)slots && stall_ms >= 0) ||
       (has_tls && content_bytes == (double)bytes)) {
     napi_throw_range_error(env, "ERR_OUT_OF_RANGE", "takeBody: the request's numbers do not fit each other");
     return false;
@@ -383,7 +388,7 @@ static bool read_request(napi_env env, napi_value request, struct body *body) {
   body->at = (uint64_t)at;
   body->end = (uint64_t)end;
   body->file_bytes = (uint64_t)file_bytes;
-  body->stall_ms = (int)stall_ms;
+  body->stall_ms = stall_ms < INT_MAX ? (int)stall_ms : INT_MAX;
   body->buffer = data;
   body->buffer_bytes = (size_t)content_bytes;
   body->cipher_bytes = bytes - body->buffer_bytes;
@@ -451,17 +456,18 @@ static napi_value stop_body(napi_env env, napi_callback_info info) {
   return NULL;
 }
 
-// endBody(id): { outcome, errno, at, crc, code, message } of one whose id has come
+// endBody(id): { outcome, errno, at, failedAt, crc, code, message } of one whose id has come
 static napi_value end_body(napi_env env, napi_callback_info info) {
   struct body **place = body_of(env, info);
   if (!place) return NULL;
   struct body *body = *place;
   *place = body->next_owned;
-  napi_value result = NULL, outcome, error, at, crc, code, message;
+  napi_value result = NULL, outcome, error, at, failed_at, crc, code, message;
   if (napi_create_object(env, &result) == napi_ok &&
       napi_create_uint32(env, body->outcome, &outcome) == napi_ok &&
       napi_create_int32(env, body->error, &error) == napi_ok &&
       napi_create_double(env, (double)body->at, &at) == napi_ok &&
+      napi_create_double(env, (double)body->failed_at, &failed_at) == napi_ok &&
       napi_create_bigint_uint64(env, body->crc, &crc) == napi_ok &&
       napi_create_string_latin1(env, body->failure.code, NAPI_AUTO_LENGTH, &code) == napi_ok &&
       napi_create_string_latin1(env, body->failure.message, NAPI_AUTO_LENGTH, &message) == napi_ok) {
@@ -469,6 +475,7 @@ static napi_value end_body(napi_env env, napi_callback_info info) {
         {"outcome", NULL, NULL, NULL, NULL, outcome, napi_enumerable, NULL},
         {"errno", NULL, NULL, NULL, NULL, error, napi_enumerable, NULL},
         {"at", NULL, NULL, NULL, NULL, at, napi_enumerable, NULL},
+        {"failedAt", NULL, NULL, NULL, NULL, failed_at, napi_enumerable, NULL},
         {"crc", NULL, NULL, NULL, NULL, crc, napi_enumerable, NULL},
         {"code", NULL, NULL, NULL, NULL, code, napi_enumerable, NULL},
         {"message", NULL, NULL, NULL, NULL, message, napi_enumerable, NULL},

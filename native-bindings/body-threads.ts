@@ -51,7 +51,9 @@ export interface BodyEnd {
   readonly errno: number;
   /** Everything from the beginning to here is in the file. */
   readonly at: number;
-  /** Of that, where asked for. */
+  /** Where in the file the write was that failed. */
+  readonly failedAt: number;
+  /** Of what is in the file, where asked for. */
   readonly crc: bigint;
   readonly code: string;
   readonly message: string;

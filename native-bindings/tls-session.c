@@ -10,6 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+// What may wait to be sent: a peer that has us answer for ever, and reads nothing, is not to have all memory. More than the
+// largest piece that is encrypted at once.
+#define SPILL_BYTES (1024 * 1024)
+
 static BIO_METHOD *memory_method;
 static pthread_once_t memory_once = PTHREAD_ONCE_INIT;
 
@@ -61,6 +65,7 @@ static int memory_write(BIO *bio, const char *from, int given) {
     session->out_room -= bytes;
     return given;
   }
+  if (bytes > SPILL_BYTES - session->spill_bytes) return -1;
   if (bytes > session->spill_room - session->spill_bytes) {
     size_t room = 2 * (session->spill_bytes + bytes);
     unsigned char *larger = realloc(session->spill, room);
@@ -182,20 +187,21 @@ static int keep_ticket(SSL *ssl, SSL_SESSION *ticket) {
   return 1;
 }
 
-// Adds the certificates of a PEM text; answers whether there was one at least, and nothing but such.
-static bool trust(SSL_CTX *ctx, const char *pem, size_t bytes) {
+// A certificate has no password; without this OpenSSL would ask for one at the terminal.
+static int no_password(char *into, int room, int is_writing, void *data) {
+  (void)into, (void)room, (void)is_writing, (void)data;
+  return -1;
+}
+
+// Adds the certificates of a PEM text, up to the first that cannot be read, as node:tls does; answers how many.
+static size_t trust(SSL_CTX *ctx, const char *pem, size_t bytes) {
   BIO *text = BIO_new_mem_buf(pem, (int)bytes);
   size_t count = 0;
-  bool is_good = text != NULL;
-  for (X509 *each; is_good && (each = PEM_read_bio_X509_AUX(text, NULL, NULL, NULL)); X509_free(each)) {
-    is_good = X509_STORE_add_cert(SSL_CTX_get_cert_store(ctx), each);
-    count++;
+  for (X509 *each; text && (each = PEM_read_bio_X509_AUX(text, NULL, no_password, NULL)); X509_free(each)) {
+    if (X509_STORE_add_cert(SSL_CTX_get_cert_store(ctx), each)) count++;
   }
   BIO_free(text);
-  // The end of the text is an error to PEM_read, too.
-  is_good = is_good && count > 0 && ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE;
-  if (is_good) ERR_clear_error();
-  return is_good;
+  return count;
 }
 
 // A string in memory of its own, or NULL with an exception.
@@ -209,29 +215,57 @@ static char *string_of(napi_env env, napi_value value, size_t *bytes) {
   return NULL;
 }
 
-// context(pem: string, ciphers: string, suites: string, least: number, most: number): External
-// Trusts the certificates of `pem`, or where it is empty those where OpenSSL was built to look; ciphers up to TLS 1.2, and
+// The same of each text of an array, and where OpenSSL was built to look; false with an exception.
+static bool trust_all(napi_env env, SSL_CTX *ctx, napi_value pems, bool has_system) {
+  uint32_t length = 0;
+  size_t count = 0;
+  if (napi_get_array_length(env, pems, &length) != napi_ok) {
+    throw_type(env, "context: certificates must be an array");
+    return false;
+  }
+  for (uint32_t n = 0; n < length; n++) {
+    napi_value each;
+    size_t bytes = 0;
+    char *pem = napi_get_element(env, pems, n, &each) == napi_ok ? string_of(env, each, &bytes) : NULL;
+    if (!pem) return false;
+    count += trust(ctx, pem, bytes);
+    free(pem);
+  }
+  if (has_system ? SSL_CTX_set_default_verify_paths(ctx) : count > 0) {
+    ERR_clear_error(); // the end of a text is an error to PEM_read
+    return true;
+  }
+  if (ERR_peek_last_error()) throw_tls(env, NULL);
+  else throw_error(env, "ERR_SSL_NO_CERTIFICATE", "there is no certificate to trust");
+  return false;
+}
+
+// context(pems: string[], hasSystem: boolean, ciphers: string, suites: string, least: number, most: number): External
+// Trusts the certificates of `pems`, and with `hasSystem` those where OpenSSL was built to look; ciphers up to TLS 1.2, and
 // suites of TLS 1.3, as OpenSSL has them; versions as they go over the wire, 0x0303 for TLS 1.2.
 static napi_value context(napi_env env, napi_callback_info info) {
-  napi_value argv[5], result = NULL;
-  size_t argc = 5, bytes[3] = {0};
+  napi_value argv[6], result = NULL;
+  size_t argc = 6, bytes = 0;
   uint32_t least = 0, most = 0;
-  char *text[3] = {NULL};
+  bool has_system = false;
   napi_get_cb_info(env, info, &argc, argv, NULL, NULL);
-  if (napi_get_value_uint32(env, argv[3], &least) != napi_ok || napi_get_value_uint32(env, argv[4], &most) != napi_ok)
-    return throw_type(env, "context: versions must be numbers");
+  if (napi_get_value_bool(env, argv[1], &has_system) != napi_ok ||
+      napi_get_value_uint32(env, argv[4], &least) != napi_ok || napi_get_value_uint32(env, argv[5], &most) != napi_ok)
+    return throw_type(env, "context: hasSystem must be a boolean, versions numbers");
   pthread_once(&memory_once, make_memory_method);
   ERR_clear_error();
   SSL_CTX *ctx = memory_method ? SSL_CTX_new(TLS_client_method()) : NULL;
-  bool is_good = ctx != NULL, has_thrown = false;
-  for (size_t n = 0; is_good && n < 3; n++) {
-    text[n] = string_of(env, argv[n], &bytes[n]);
-    if (!text[n]) is_good = false, has_thrown = true;
-  }
-  is_good = is_good && (bytes[0] > 0 ? trust(ctx, text[0], bytes[0]) : SSL_CTX_set_default_verify_paths(ctx)) &&
-            SSL_CTX_set_cipher_list(ctx, text[1]) && SSL_CTX_set_ciphersuites(ctx, text[2]) &&
-            SSL_CTX_set_min_proto_version(ctx, (int)least) && SSL_CTX_set_max_proto_version(ctx, (int)most);
-  for (size_t n = 0; n < 3; n++) free(text[n]);
+  if (!ctx) return throw_tls(env, NULL);
+  char *ciphers = NULL, *suites = NULL;
+  bool is_good = trust_all(env, ctx, argv[0], has_system) && (ciphers = string_of(env, argv[2], &bytes)) &&
+                 (suites = string_of(env, argv[3], &bytes));
+  const bool has_thrown = !is_good;
+  // No ciphers, an error to OpenSSL, are those of TLS 1.3 alone.
+  is_good = is_good && (ciphers[0] == 0 || SSL_CTX_set_cipher_list(ctx, ciphers)) &&
+            SSL_CTX_set_ciphersuites(ctx, suites) && SSL_CTX_set_min_proto_version(ctx, (int)least) &&
+            SSL_CTX_set_max_proto_version(ctx, (int)most);
+  free(ciphers);
+  free(suites);
   if (is_good) {
     SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION);
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
@@ -266,7 +300,7 @@ static napi_value open_session(napi_env env, napi_callback_info info) {
   napi_get_cb_info(env, info, &argc, argv, NULL, NULL);
   if (napi_get_value_external(env, argv[0], &ctx) != napi_ok) return throw_type(env, "open: a context is needed");
   if (napi_get_value_string_utf8(env, argv[1], host, sizeof host, &host_bytes) != napi_ok || host_bytes == 0 ||
-      host_bytes >= sizeof host - 1 || strlen(host) != host_bytes)
+      host_bytes >= sizeof host - 1 || strlen(host) != host_bytes || host[0] == '.') // of a dot any subdomain would do
     return throw_type(env, "open: host must be a name or an address");
   if (napi_get_value_bool(env, argv[2], &is_address) != napi_ok)
     return throw_type(env, "open: isAddress must be a boolean");

@@ -8,7 +8,14 @@ import { wireAddon } from './wire-addon.js';
 
 /** What tls-session.c adds to the addon. */
 export interface TlsFunctions {
-  context(pem: string, ciphers: string, suites: string, least: number, most: number): unknown;
+  context(
+    pems: readonly string[],
+    hasSystem: boolean,
+    ciphers: string,
+    suites: string,
+    least: number,
+    most: number,
+  ): unknown;
   open(context: unknown, host: string, isAddress: boolean, ticket: Uint8Array | undefined): unknown;
   read(
     session: unknown,
@@ -41,42 +48,66 @@ export interface TlsContext {
   readonly handle: unknown;
 }
 
+/** Whom to trust: certificates, and whether also whom OpenSSL was built to trust. */
+interface Authorities {
+  readonly pems: readonly string[];
+  readonly system: boolean;
+}
+
 /**
- * Trusts what node:tls would: the certificates of `ca` (PEM) or else Node's own and those of NODE_EXTRA_CA_CERTS; has its
- * versions and ciphers. Undefined where there is no addon.
- * @throws an Error with OpenSSL's reason when certificates or ciphers are of no use.
+ * Trusts what node:tls would: the certificates of `ca` (PEM), in each text up to the first that cannot be read, or else
+ * those that are Node's usual ones; has its versions and ciphers. Undefined where there is no addon.
+ * @throws an Error with OpenSSL's reason when there is no certificate, or ciphers are of no use.
  */
 export function tlsContext(ca: readonly string[] | undefined): TlsContext | undefined {
   const known = wireAddon();
   if (!known) return undefined;
-  const ciphers = tls.DEFAULT_CIPHERS.split(':');
+  const { pems, system } = ca === undefined ? usualAuthorities() : { pems: ca, system: false };
+  const all = tls.DEFAULT_CIPHERS.split(':');
   const isSuite = (cipher: string): boolean => cipher.startsWith('TLS_');
+  const ciphers = all.filter((cipher) => !isSuite(cipher));
+  const suites = all.filter(isSuite);
+  // As node:tls: a version without any cipher is none.
+  const least = ciphers.length === 0 ? 'TLSv1.3' : tls.DEFAULT_MIN_VERSION;
+  const most = suites.length === 0 ? 'TLSv1.2' : tls.DEFAULT_MAX_VERSION;
   return {
     handle: known.context(
-      (ca ?? defaultAuthorities()).join('\n'),
-      ciphers.filter((cipher) => !isSuite(cipher)).join(':'),
-      ciphers.filter(isSuite).join(':'),
-      versions[tls.DEFAULT_MIN_VERSION],
-      versions[tls.DEFAULT_MAX_VERSION],
+      pems,
+      system,
+      ciphers.join(':'),
+      suites.join(':'),
+      versions[least],
+      versions[most],
     ),
   };
 }
 
-/** What node:tls trusts by default; nothing for what OpenSSL itself was built to trust. */
-function defaultAuthorities(): readonly string[] {
+function usualAuthorities(): Authorities {
   // From Node 22.15 on; it knows of every option and variable there is.
   const { getCACertificates } = tls as { getCACertificates?: (type: 'default') => string[] };
-  if (getCACertificates) return getCACertificates('default');
-  const options = [...process.execArgv, ...(process.env['NODE_OPTIONS'] ?? '').split(/\s+/)];
-  if (options.includes('--use-openssl-ca')) return [];
+  if (getCACertificates) return { pems: getCACertificates('default'), system: false };
+  const system = trustsSystem();
+  const pems = system ? [] : tls.rootCertificates;
   const extra = process.env['NODE_EXTRA_CA_CERTS'];
-  if (extra === undefined || extra === '') return tls.rootCertificates;
+  if (extra === undefined || extra === '') return { pems, system };
   try {
-    return [...tls.rootCertificates, readFileSync(extra, 'utf8')];
+    return { pems: [...pems, readFileSync(extra, 'utf8')], system };
   } catch {
     // Node has warned of it when it started.
-    return tls.rootCertificates;
+    return { pems, system };
   }
+}
+
+/** Whether Node was told to trust whom OpenSSL does, or built to. */
+function trustsSystem(): boolean {
+  // Not process.execArgv: that of a worker is its own, and these options are the whole process's.
+  const given = readFileSync('/proc/self/cmdline', 'utf8').split('\0');
+  const options = [...(process.env['NODE_OPTIONS'] ?? '').split(/\s+/), ...given];
+  const last = options.findLast((option) => /^--use-(openssl|bundled)-ca$/.test(option));
+  if (last !== undefined) return last === '--use-openssl-ca';
+  // Debian's nodejs.
+  const { target_defaults } = process.config as { target_defaults?: { defines?: readonly string[] } };
+  return target_defaults?.defines?.includes('NODE_OPENSSL_CERT_STORE') ?? false;
 }
 
 /** The client's end of one TLS connection. It owns no socket: whoever has one carries the ciphertext. */
@@ -95,7 +126,8 @@ export class TlsSession {
     const known = wireAddon();
     if (!known) throw new Error('the addon that made the context is gone');
     this.#addon = known;
-    this.handle = known.open(context.handle, host, isIP(host) !== 0, ticket);
+    // A name's root dot stands in no certificate, and not in SNI (RFC 6066, 3).
+    this.handle = known.open(context.handle, host.replace(/\.$/, ''), isIP(host) !== 0, ticket);
   }
 
   /**

@@ -103,7 +103,7 @@ export class BodyTake implements BodyTaker {
   }
 }
 
-function errorOf({ outcome, errno, at, code, message }: BodyEnd): Error | undefined {
+function errorOf({ outcome, errno, failedAt, code, message }: BodyEnd): Error | undefined {
   switch (outcome) {
     case 'whole':
       return undefined;
@@ -118,7 +118,7 @@ function errorOf({ outcome, errno, at, code, message }: BodyEnd): Error | undefi
       return new WireError({ kind: 'network', code: name, message: `recv ${name}` });
     }
     case 'file':
-      return fileError('write', at, { errno });
+      return fileError('write', failedAt, { errno });
     case 'tls':
       return new WireError({ kind: 'network', code, message });
   }

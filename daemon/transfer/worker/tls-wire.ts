@@ -2,7 +2,7 @@
 // wire.ts makes one for each connection.
 import net from 'node:net';
 import { encryptedBytes, TlsSession, type TlsContext } from '../../../native-bindings/tls-session.js';
-import { descriptorOf, type Wire, type WireEvents, type WireOptions, type WireSource } from './wire.js';
+import { descriptorOf, sourceOf, type Wire, type WireEvents, type WireOptions, type WireSource } from './wire.js';
 
 /**
  * Ciphertext that is read at once. One buffer for all of a thread's connections: it is decrypted before the next read, by
@@ -39,8 +39,8 @@ export class TlsWire implements Wire {
   readonly #onTicket: (ticket: Buffer) => void;
   readonly #session: TlsSession;
   readonly #socket: net.Socket;
-  /** What is written before the handshake is over. */
-  #waiting: Waiting[] | undefined = [];
+  /** What is written before the handshake is over, or within a later message of it. */
+  #waiting: Waiting[] = [];
   /** The reading was stopped: what had come is kept by the session. */
   #isStopped = false;
   #isLent = false;
@@ -83,8 +83,8 @@ export class TlsWire implements Wire {
 
   write(bytes: Buffer | string, sent?: () => void): void {
     const plain = typeof bytes === 'string' ? Buffer.from(bytes, 'latin1') : bytes;
-    if (this.#waiting) this.#waiting.push({ plain, sent });
-    else this.#send(plain, sent);
+    if (this.#session.established) this.#send(plain, sent);
+    else this.#waiting.push({ plain, sent });
   }
 
   resume(): void {
@@ -110,7 +110,7 @@ export class TlsWire implements Wire {
   lend(): WireSource {
     this.#keepUnread();
     this.#isLent = true;
-    return { descriptor: descriptorOf(this.#socket) ?? -1, session: this.#session };
+    return sourceOf(this.#socket, this.#session);
   }
 
   takeBack(): void {
@@ -160,9 +160,9 @@ export class TlsWire implements Wire {
     this.#sendDrained();
     const ticket = this.#session.ticket();
     if (ticket) this.#onTicket(ticket);
-    if (!this.#waiting || !this.#session.established) return;
+    if (this.#waiting.length === 0 || !this.#session.established) return;
     const waiting = this.#waiting;
-    this.#waiting = undefined;
+    this.#waiting = [];
     for (const { plain, sent } of waiting) this.#send(plain, sent);
   }
 
@@ -203,7 +203,7 @@ export class TlsWire implements Wire {
   #tellEnd(): void {
     if (this.#isStopped || this.#isLent || this.#isTold) return;
     this.#isTold = true;
-    for (const { sent } of this.#waiting ?? []) sent?.();
+    for (const { sent } of this.#waiting) sent?.();
     if (this.#error) this.#events.error(this.#error);
     this.#events.closed();
     this.#session.free();

@@ -17,6 +17,7 @@ export interface WireEvents {
 
 /** What a thread reads a wire by. */
 export interface WireSource {
+  /** As it is now: -1 once the socket is closed, when the number may be another's. */
   readonly descriptor: number;
   /** Undefined without TLS. */
   readonly session: TlsSession | undefined;
@@ -84,7 +85,7 @@ export function openWire(options: WireOptions, events: WireEvents): Wire {
       return options.tls === undefined && descriptorOf(socket) !== undefined;
     },
     lend() {
-      return { descriptor: descriptorOf(socket) ?? -1, session: undefined };
+      return sourceOf(socket, undefined);
     },
     takeBack() {
       // The socket is read again when it is resumed.
@@ -124,4 +125,13 @@ export function descriptorOf(socket: net.Socket): number | undefined {
   const { _handle: handle } = socket as { _handle?: { readonly fd?: number } | null };
   const fd = handle?.fd;
   return fd !== undefined && fd >= 0 ? fd : undefined;
+}
+
+export function sourceOf(socket: net.Socket, session: TlsSession | undefined): WireSource {
+  return {
+    get descriptor() {
+      return descriptorOf(socket) ?? -1;
+    },
+    session,
+  };
 }
