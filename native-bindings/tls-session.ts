@@ -71,14 +71,7 @@ export function tlsContext(ca: readonly string[] | undefined): TlsContext | unde
   const least = ciphers.length === 0 ? 'TLSv1.3' : tls.DEFAULT_MIN_VERSION;
   const most = suites.length === 0 ? 'TLSv1.2' : tls.DEFAULT_MAX_VERSION;
   return {
-    handle: known.context(
-      pems,
-      system,
-      ciphers.join(':'),
-      suites.join(':'),
-      versions[least],
-      versions[most],
-    ),
+    handle: known.context(pems, system, ciphers.join(':'), suites.join(':'), versions[least], versions[most]),
   };
 }
 

@@ -24,23 +24,38 @@ const octets = (content: Buffer): Buffer => der(0x04, content);
 const bits = (content: Buffer): Buffer => der(0x03, Buffer.of(0), content);
 const generalizedTime = (text: string): Buffer => der(0x18, Buffer.from(text));
 
-/** A certificate for `localhost` and 127.0.0.1, its own authority, on a new P-256 key (RFC 5280). */
-export function selfSigned(): Certificate {
+export interface CertificateOptions {
+  /** Whom it names: DNS names, and addresses as their bytes. No such extension where both are empty. */
+  readonly names?: readonly string[];
+  readonly addresses?: readonly (readonly number[])[];
+  readonly commonName?: string;
+  /** GeneralizedTime. */
+  readonly from?: string;
+  readonly to?: string;
+}
+
+/** A certificate, if nothing else is said for `localhost` and 127.0.0.1, its own authority, on a new P-256 key (RFC 5280). */
+export function selfSigned({
+  names = ['localhost'],
+  addresses = [[127, 0, 0, 1]],
+  commonName = `test ${randomBytes(4).toString('hex')}`,
+  from = '20200101000000Z',
+  to = '21200101000000Z',
+}: CertificateOptions = {}): Certificate {
   const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
   const ecdsaWithSha256 = sequence(oid(0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x02));
-  const name = sequence(
-    der(
-      0x31,
-      sequence(oid(0x55, 0x04, 0x03), der(0x0c, Buffer.from(`test ${randomBytes(4).toString('hex')}`))),
-    ),
-  );
-  const altNames = sequence(der(0x82, Buffer.from('localhost')), der(0x87, Buffer.of(127, 0, 0, 1)));
+  const name = sequence(der(0x31, sequence(oid(0x55, 0x04, 0x03), der(0x0c, Buffer.from(commonName)))));
+  const alternatives = [
+    ...names.map((each) => der(0x82, Buffer.from(each))),
+    ...addresses.map((each) => der(0x87, Buffer.from(each))),
+  ];
+  const altNames = sequence(...alternatives);
   const isAuthority = sequence(der(0x01, Buffer.of(0xff)));
   const extensions = der(
     0xa3,
     sequence(
       sequence(oid(0x55, 0x1d, 0x13), octets(isAuthority)),
-      sequence(oid(0x55, 0x1d, 0x11), octets(altNames)),
+      ...(alternatives.length > 0 ? [sequence(oid(0x55, 0x1d, 0x11), octets(altNames))] : []),
     ),
   );
   const serial = Buffer.concat([Buffer.of(0x01), randomBytes(8)]);
@@ -49,7 +64,7 @@ export function selfSigned(): Certificate {
     der(0x02, serial),
     ecdsaWithSha256,
     name,
-    sequence(generalizedTime('20200101000000Z'), generalizedTime('21200101000000Z')),
+    sequence(generalizedTime(from), generalizedTime(to)),
     name,
     publicKey.export({ type: 'spki', format: 'der' }),
     extensions,

@@ -2,7 +2,14 @@
 // wire.ts makes one for each connection.
 import net from 'node:net';
 import { encryptedBytes, TlsSession, type TlsContext } from '../../../native-bindings/tls-session.js';
-import { descriptorOf, sourceOf, type Wire, type WireEvents, type WireOptions, type WireSource } from './wire.js';
+import {
+  descriptorOf,
+  sourceOf,
+  type Wire,
+  type WireEvents,
+  type WireOptions,
+  type WireSource,
+} from './wire.js';
 
 /**
  * Ciphertext that is read at once. One buffer for all of a thread's connections: it is decrypted before the next read, by
