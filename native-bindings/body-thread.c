@@ -52,6 +52,7 @@ struct body {
   int error; // errno
   uint64_t failed_at; // where the file could not be written
   uint64_t crc;
+  bool has_more; // without TLS: bytes have come behind it
   struct tls_failure failure;
   napi_ref refs[3]; // what must live as long: buffer, progress, session
 };
@@ -195,6 +196,9 @@ static void run(struct body *body) {
     if (outcome != STOPPED && flush(body, body->filled)) end(body, outcome, error);
     break;
   }
+  // With TLS it is seen by whoever reads the session next.
+  unsigned char byte;
+  if (!session && body->outcome == WHOLE) body->has_more = recv(body->socket, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
   if (session) {
     session->refill = NULL;
     if (session->in_left > 0 && !tls_keep(session, session->in, session->in_left) && body->outcome == WHOLE)
@@ -456,19 +460,20 @@ static napi_value stop_body(napi_env env, napi_callback_info info) {
   return NULL;
 }
 
-// endBody(id): { outcome, errno, at, failedAt, crc, code, message } of one whose id has come
+// endBody(id): { outcome, errno, at, failedAt, crc, hasMore, code, message } of one whose id has come
 static napi_value end_body(napi_env env, napi_callback_info info) {
   struct body **place = body_of(env, info);
   if (!place) return NULL;
   struct body *body = *place;
   *place = body->next_owned;
-  napi_value result = NULL, outcome, error, at, failed_at, crc, code, message;
+  napi_value result = NULL, outcome, error, at, failed_at, crc, has_more, code, message;
   if (napi_create_object(env, &result) == napi_ok &&
       napi_create_uint32(env, body->outcome, &outcome) == napi_ok &&
       napi_create_int32(env, body->error, &error) == napi_ok &&
       napi_create_double(env, (double)body->at, &at) == napi_ok &&
       napi_create_double(env, (double)body->failed_at, &failed_at) == napi_ok &&
       napi_create_bigint_uint64(env, body->crc, &crc) == napi_ok &&
+      napi_get_boolean(env, body->has_more, &has_more) == napi_ok &&
       napi_create_string_latin1(env, body->failure.code, NAPI_AUTO_LENGTH, &code) == napi_ok &&
       napi_create_string_latin1(env, body->failure.message, NAPI_AUTO_LENGTH, &message) == napi_ok) {
     const napi_property_descriptor properties[] = {
@@ -477,6 +482,7 @@ static napi_value end_body(napi_env env, napi_callback_info info) {
         {"at", NULL, NULL, NULL, NULL, at, napi_enumerable, NULL},
         {"failedAt", NULL, NULL, NULL, NULL, failed_at, napi_enumerable, NULL},
         {"crc", NULL, NULL, NULL, NULL, crc, napi_enumerable, NULL},
+        {"hasMore", NULL, NULL, NULL, NULL, has_more, napi_enumerable, NULL},
         {"code", NULL, NULL, NULL, NULL, code, napi_enumerable, NULL},
         {"message", NULL, NULL, NULL, NULL, message, napi_enumerable, NULL},
     };

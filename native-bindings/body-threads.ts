@@ -55,6 +55,8 @@ export interface BodyEnd {
   readonly failedAt: number;
   /** Of what is in the file, where asked for. */
   readonly crc: bigint;
+  /** Whole, without TLS: more has come behind it already. With TLS the session's next read shows that. */
+  readonly hasMore: boolean;
   readonly code: string;
   readonly message: string;
 }

@@ -55,9 +55,10 @@ export class BodyTake implements BodyTaker {
    * Rejects with WireError (network, broken, stall, aborted), LhsmError when the file cannot be written, or what the permission
    * was refused with.
    */
-  take(first: Buffer, source: WireSource): Promise<void> {
+  take(first: Buffer, source: WireSource): Promise<boolean> {
     const taking = this.#take(first, source);
-    this.#over = taking.catch(() => undefined);
+    const over = (): void => undefined;
+    this.#over = taking.then(over, over);
     return taking;
   }
 
@@ -66,7 +67,7 @@ export class BodyTake implements BodyTaker {
     this.#running?.stop();
   }
 
-  async #take(first: Buffer, source: WireSource): Promise<void> {
+  async #take(first: Buffer, source: WireSource): Promise<boolean> {
     const { permission, threads, fd, end, fileBytes, stallTimeoutMs, buffer, progress, slot } = this.#options;
     const { keepHoles = false, crc = false } = await permission.given;
     if (this.#isStopped) throw new WireError({ kind: 'aborted' });
@@ -100,6 +101,7 @@ export class BodyTake implements BodyTaker {
     this.#crc = over.crc;
     const error = errorOf(over);
     if (error) throw error;
+    return over.hasMore;
   }
 }
 

@@ -22,10 +22,10 @@ export interface BodySink {
 /** Takes a body of known length off the wire by itself. */
 export interface BodyTaker {
   /**
-   * Takes all of the body but `first`, which has come already and stays where it is meanwhile. Rejects when it cannot;
-   * in any case the source is not used any more when it settles.
+   * Takes all of the body but `first`, which has come already and stays where it is meanwhile; answers whether more has
+   * come behind it. Rejects when it cannot; in any case the source is not used any more when it settles.
    */
-  take(first: Buffer, source: WireSource): Promise<void>;
+  take(first: Buffer, source: WireSource): Promise<boolean>;
   /** Nobody waits for it any more. */
   stop(): void;
 }
@@ -294,8 +294,10 @@ export class Connection {
     this.#taking = taker
       .take(first, this.#wire.lend())
       .then(
-        () => {
+        (hasMore) => {
           this.#left = 0;
+          // It would be taken for the answer to a request that comes before it is read.
+          this.#reusable &&= !hasMore;
           return undefined;
         },
         (error: unknown) => error as Error,

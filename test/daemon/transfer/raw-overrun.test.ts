@@ -2,8 +2,9 @@
 import { write } from 'node:fs';
 import { promisify } from 'node:util';
 import type { RawIo } from '../../../daemon/transfer/file-io.js';
-import type { RawConnection } from '../../helpers/raw-http-server.js';
-import { pattern } from './bench.js';
+import { rangeAnswer } from '../../helpers/raw-blob-answers.js';
+import type { RawConnection, Script } from '../../helpers/raw-http-server.js';
+import { KIB, pattern } from './bench.js';
 import { openRawBench, overBoth } from './raw-bench.js';
 
 const writeOnce = promisify(write);
@@ -36,4 +37,23 @@ overBoth('bytes that come unasked while a small body is written', async (t, sche
   t.ok(at.target().equals(content), 'the right bytes');
   t.equal(writes, 2, 'written again');
   t.match(at.counters, { bytes: content.length, retries: 1 });
+});
+
+overBoth('an answer behind a larger body is not taken for that of the next request', async (t, scheme) => {
+  const content = pattern(100 * KIB);
+  const forged = pattern(content.length, 1);
+  // Memory for one body at a time: the next request comes at once when the body before it is over.
+  const at = await openRawBench(t, scheme, { maxBufferBytes: 256 * KIB });
+  at.server.content = content;
+  const script: Script = async (connection) => {
+    for (let request = await connection.request(); request; request = await connection.request()) {
+      const [right, wrong] = [rangeAnswer(request, content), rangeAnswer(request, forged)];
+      const parts = [Buffer.from(right.head), right.body, Buffer.from(wrong.head), wrong.body];
+      await connection.send(Buffer.concat(parts));
+    }
+  };
+  at.server.follow(...Array.from({ length: 8 }, () => script));
+  await Promise.all([1, 2, 3, 4].map(() => at.download({ sizeBytes: content.length })));
+  t.ok(at.target().equals(content), 'the right bytes');
+  t.match(at.counters, { requests: 4, retries: 0 });
 });
