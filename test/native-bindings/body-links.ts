@@ -1,10 +1,14 @@
-// Connections over loopback whose client's end is read by nobody yet, plain and with a TLS session, for the tests of the threads
-// that take bodies.
+// For the tests of the threads that take bodies: connections over loopback whose client's end is read by nobody yet, plain and with
+// a TLS session, files, and a request with what most of them have.
 import { once } from 'node:events';
+import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
+import { join } from 'node:path';
 import tls from 'node:tls';
 import type { Test } from 'tap';
+import { bodyThreads, type BodyRequest, type RunningBody } from '../../native-bindings/body-threads.js';
 import { TlsSession, tlsContext, type TlsContext } from '../../native-bindings/tls-session.js';
+import { scratchFolder } from '../helpers/scratch.js';
 import { selfSigned } from '../helpers/self-signed.js';
 
 export interface Link {
@@ -88,4 +92,48 @@ function connectTls(port: number): Client {
     read(0);
   });
   return { client, session, ready };
+}
+
+export const folder = scratchFolder('lhsm-bodies-');
+let files = 0;
+
+export interface Target {
+  readonly fd: number;
+  content(): Buffer;
+}
+
+/** A file of so many bytes, all 0xff: what is not written shows. */
+export function target(t: Test, bytes = 0): Target {
+  const path = join(folder, `file-${(files += 1)}`);
+  writeFileSync(path, Buffer.alloc(bytes, 0xff));
+  const fd = openSync(path, 'r+');
+  t.teardown(() => {
+    closeSync(fd);
+  });
+  return { fd, content: () => readFileSync(path) };
+}
+
+/** Has a thread take a body off a link. */
+export function take(
+  { fd, session }: Pick<Link, 'fd' | 'session'>,
+  wanted: Pick<BodyRequest, 'file' | 'end'> & Partial<BodyRequest>,
+): RunningBody {
+  const threads = bodyThreads();
+  if (!threads) throw new Error('wire.node was not built');
+  const contentBytes = wanted.contentBytes ?? 64 * 1024;
+  return threads.take({
+    socket: fd,
+    session: session?.handle,
+    at: 0,
+    fileBytes: wanted.end,
+    stallMs: 60_000,
+    buffer: wanted.buffer ?? Buffer.alloc(contentBytes + 64 * 1024),
+    contentBytes,
+    filled: 0,
+    progress: new Float64Array(1),
+    slot: 0,
+    keepHoles: false,
+    crc: true,
+    ...wanted,
+  });
 }

@@ -2,7 +2,7 @@
 // through the test's hands.
 import { Duplex } from 'node:stream';
 import tls from 'node:tls';
-import type { TlsSession } from '../../native-bindings/tls-session.js';
+import { encryptedBytes, type TlsSession } from '../../native-bindings/tls-session.js';
 
 export class TlsPeer {
   readonly socket: tls.TLSSocket;
@@ -86,4 +86,11 @@ export async function shakeHands(session: TlsSession, peer: TlsPeer): Promise<vo
     decrypt(session, cipher);
   }
   if (!session.established) throw peer.error ?? new Error('the handshake does not end');
+}
+
+/** The session's ciphertext for some content. */
+export function encrypt(session: TlsSession, content: Uint8Array): Buffer {
+  const out = Buffer.alloc(encryptedBytes(content.length));
+  const bytes = session.write(content, out);
+  return Buffer.concat([out.subarray(0, bytes), session.drain() ?? Buffer.alloc(0)]);
 }
