@@ -6,7 +6,6 @@ import { LhsmError } from '../../native-bindings/errors.js';
 import { nearest } from '../config/nearest.js';
 import { JOB_KINDS, type ConflictMode, type JobKind, type JobSpec } from './job.js';
 import { listedPrefixes } from './prefixes.js';
-import { compactTime } from './status-file.js';
 
 const MAX_WINDOW = 100_000;
 const MAX_PREFIXES = 100;
@@ -166,7 +165,8 @@ function pathBelow(path: string, mount: string): string {
  */
 export function jobSpec(request: JobRequest, context: SpecContext): JobSpec {
   const { kind, dryRun, logItems, maximumErrors } = request;
-  const name = request.name ?? `${kind}-${compactTime(context.now.toISOString())}`;
+  // To the millisecond: a script may ask for two within a second.
+  const name = request.name ?? `${kind}-${context.now.toISOString().replace(/[-:.]/g, '')}`;
   const shared = { name, archiveId: archiveOf(request, context), maximumErrors, dryRun, logItems };
   if (request.kind === 'export') {
     const path = pathBelow(request.path, context.mount);

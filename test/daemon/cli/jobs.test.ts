@@ -56,7 +56,7 @@ t.test('import start says all that it is told', async (t) => {
   const { jobs, cli } = await setUp(t);
   t.match(await cli('import start'), {
     code: 0,
-    out: 'The import import-20261127T221500Z has begun.\nWatch it: lhsm-azblob jobs watch import-20261127T221500Z\n',
+    out: 'The import import-20261127T221500000Z has begun.\nWatch it: lhsm-azblob jobs watch import-20261127T221500000Z\n',
     err: '',
   });
   await cli(
@@ -90,7 +90,10 @@ t.test('import start says all that it is told', async (t) => {
 
 t.test('export start says all that it is told', async (t) => {
   const { jobs, cli } = await setUp(t);
-  t.match(await cli('export start'), { code: 0, out: /^The export export-20261127T221500Z has begun\.\n/ });
+  t.match(await cli('export start'), {
+    code: 0,
+    out: /^The export export-20261127T221500000Z has begun\.\n/,
+  });
   await cli(
     'export start dir/sub --archive-id 1 --window 50 --max-errors 3 --dry-run --log-items --name day',
   );

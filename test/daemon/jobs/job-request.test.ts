@@ -14,7 +14,7 @@ const specOf = (body: object, more: Partial<SpecContext> = {}) =>
 t.test('a wish that says nothing but its kind', (t) => {
   t.same(specOf({ kind: 'import' }), {
     kind: 'import',
-    name: 'import-20261127T221500Z',
+    name: 'import-20261127T221500123Z',
     archiveId: 1,
     prefixes: ['/'],
     conflictMode: 'fail',
@@ -25,7 +25,7 @@ t.test('a wish that says nothing but its kind', (t) => {
   });
   t.same(specOf({ kind: 'export' }), {
     kind: 'export',
-    name: 'export-20261127T221500Z',
+    name: 'export-20261127T221500123Z',
     archiveId: 1,
     path: '/',
     maximumErrors: 0,
