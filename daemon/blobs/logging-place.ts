@@ -50,11 +50,18 @@ function isData(
   lender: PlacedArchive,
   archives: readonly PlacedArchive[],
 ): boolean {
+  // The same secret, the same account.
+  const isOfLender = (archive: PlacedArchive): boolean =>
+    isDeepStrictEqual(archive.credential, lender.credential);
+  // The lender's account is a guess where another one's may be it.
+  const isGuess =
+    lender.address === undefined &&
+    address !== undefined &&
+    !archives.every((archive) => archive.address !== undefined || isOfLender(archive));
   return archives.some((archive) => {
     if ((archive.address?.container ?? archive.container) !== name) return false;
     if (archive.address) return address !== undefined && placeOf(archive.address) === placeOf(address);
-    // The same secret, the same account.
-    return isDeepStrictEqual(archive.credential, lender.credential);
+    return !isGuess && isOfLender(archive);
   });
 }
 

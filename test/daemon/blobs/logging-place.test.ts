@@ -55,6 +55,7 @@ t.test('an archive’s own container is told, as far as it can be', (t) => {
   t.equal(isData('cold', bare('warm', 'secret'), cold), true, 'with the secret of another archive');
   t.equal(isData('cold', bare('warm', 'other'), cold), false, 'whose account may be another');
   t.equal(isData(url('any', 'cold'), cold), true);
+  t.equal(isData(url('any', 'cold'), cold, bare('warm', 'other')), false, 'which may be the account');
   t.equal(isData('data', cold, one), false, 'nobody knows yet');
   t.equal(isData('data', bare('cold', 'secret', 'https://one.blob.core.windows.net'), one), true);
   t.end();
@@ -92,6 +93,7 @@ t.test('what secrets add changes nothing that was known before', (t) => {
         );
       },
     ),
+    { numRuns: 1000 },
   );
   t.end();
 });
