@@ -1,6 +1,6 @@
 // Threads that take the rest of a body off a socket and write it to a file: body-thread.c, which says why. get-job.ts has
 // them take every body that is not small. One set of them for each JavaScript thread.
-import { Socket, type OnReadOpts, type SocketConstructorOpts } from 'node:net';
+import { IdPipe } from './id-pipe.js';
 import { wireAddon } from './wire-addon.js';
 
 /** What body-thread.c adds to the addon. */
@@ -68,32 +68,16 @@ export interface RunningBody {
   stop(): void;
 }
 
-const ID_BYTES = 4;
-
 class BodyThreads {
   readonly #addon: BodyFunctions;
-  readonly #done: Socket;
+  readonly #done: IdPipe;
   readonly #running = new Map<number, (end: BodyEnd) => void>();
-  /** The bytes of an id that came in part. */
-  #rest: Buffer = Buffer.alloc(0);
 
   constructor(addon: BodyFunctions) {
     this.#addon = addon;
-    const onread: OnReadOpts = {
-      buffer: Buffer.alloc(1024 * ID_BYTES),
-      callback: (length, bytes) => {
-        this.#hear(Buffer.from(bytes.buffer, bytes.byteOffset, length));
-        return true;
-      },
-    };
-    // Node takes `onread` with a descriptor, too (net.js); its types have it for connections only.
-    const options: SocketConstructorOpts & { readonly onread: OnReadOpts } = {
-      fd: addon.openBodies(),
-      readable: true,
-      onread,
-    };
-    this.#done = new Socket(options);
-    this.#done.unref();
+    this.#done = new IdPipe(addon.openBodies(), (id) => {
+      this.#hear(id);
+    });
   }
 
   /**
@@ -114,18 +98,12 @@ class BodyThreads {
     };
   }
 
-  #hear(bytes: Buffer): void {
-    const all = Buffer.concat([this.#rest, bytes]);
-    const whole = all.length - (all.length % ID_BYTES);
-    this.#rest = all.subarray(whole);
-    for (let at = 0; at < whole; at += ID_BYTES) {
-      const id = all.readUInt32LE(at);
-      const { outcome, ...end } = this.#addon.endBody(id);
-      const resolve = this.#running.get(id);
-      this.#running.delete(id);
-      resolve?.({ ...end, outcome: outcomes[outcome] ?? 'stopped' });
-    }
+  #hear(id: number): void {
+    const { outcome, ...end } = this.#addon.endBody(id);
+    const resolve = this.#running.get(id);
+    this.#running.delete(id);
     if (this.#running.size === 0) this.#done.unref();
+    resolve?.({ ...end, outcome: outcomes[outcome] ?? 'stopped' });
   }
 }
 

@@ -1,20 +1,17 @@
 // The threads that make C calls beside JavaScript: call-threads.c. CallFrame hands them its trips. They are not libuv's,
 // for the reasons that stand there.
-import { Socket, type OnReadOpts, type SocketConstructorOpts } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { errnoName, LhsmError } from './errors.js';
 import { CELL, loadLibrary, type CFunction, type Memory } from './ffi.js';
+import { IdPipe } from './id-pipe.js';
 
 /** Offsets in struct trip of call-threads.c. */
 const CALLS_AT = 0;
 const ID_AT = 2 * CELL;
 export const TRIP_BYTES = 3 * CELL;
 
-const ID_BYTES = 4;
 /** How often a thread is tried for again, when none could be had. */
 const PROD_MS = 1000;
-/** So many trips that are over are told in one turn of the event loop; the rest in the next. */
-const TOLD_AT_ONCE = 1024;
 
 const BUILD = 'Run npm run build on this machine.';
 
@@ -22,13 +19,11 @@ class CallThreads {
   readonly #start: CFunction;
   readonly #prod: CFunction;
   #isShort = false;
-  readonly #done: Socket;
+  readonly #done: IdPipe;
   /** Whom to tell that the trip of this id is over. */
   readonly #waiting: ((() => void) | undefined)[] = [];
   readonly #freeIds: number[] = [];
   #trips = 0;
-  /** The bytes of an id that came in part. */
-  #rest: Buffer = Buffer.alloc(0);
 
   constructor() {
     const fn = loadLibrary(
@@ -44,17 +39,9 @@ class CallThreads {
     this.#prod = fn.prod_threads;
     const fd = fn.open_threads.int();
     if (fd < 0) throw failure('pipe2', -fd);
-    const onread: OnReadOpts = {
-      buffer: Buffer.alloc(TOLD_AT_ONCE * ID_BYTES),
-      callback: (length, bytes) => {
-        this.#hear(Buffer.from(bytes.buffer, bytes.byteOffset, length));
-        return true;
-      },
-    };
-    // Node takes `onread` with a descriptor, too (net.js); its types have it for connections only.
-    const options: SocketConstructorOpts & { readonly onread: OnReadOpts } = { fd, readable: true, onread };
-    this.#done = new Socket(options);
-    this.#done.unref();
+    this.#done = new IdPipe(fd, (id) => {
+      this.#hear(id);
+    });
     setInterval(() => {
       if (this.#trips > 0) this.#prodThreads();
     }, PROD_MS).unref();
@@ -74,22 +61,14 @@ class CallThreads {
       this.#forget(id);
       throw failure('pthread_create', -rc);
     }
-    // What is under way keeps the process alive, as libuv's own work does.
     if (this.#trips++ === 0) this.#done.ref();
   }
 
-  #hear(bytes: Buffer): void {
-    const all = this.#rest.length > 0 ? Buffer.concat([this.#rest, bytes]) : bytes;
-    const whole = all.length - (all.length % ID_BYTES);
-    // A copy: the buffer is filled anew.
-    this.#rest = whole === all.length ? Buffer.alloc(0) : Buffer.from(all.subarray(whole));
-    for (let at = 0; at < whole; at += ID_BYTES) {
-      const id = all.readInt32LE(at);
-      const done = this.#waiting[id];
-      this.#forget(id);
-      if (--this.#trips === 0) this.#done.unref();
-      done?.();
-    }
+  #hear(id: number): void {
+    const done = this.#waiting[id];
+    this.#forget(id);
+    if (--this.#trips === 0) this.#done.unref();
+    done?.();
   }
 
   #forget(id: number): void {
