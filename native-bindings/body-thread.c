@@ -196,15 +196,16 @@ static void run(struct body *body) {
     if (outcome != STOPPED && flush(body, body->filled)) end(body, outcome, error);
     break;
   }
-  // With TLS it is seen by whoever reads the session next.
-  unsigned char byte;
-  if (!session && body->outcome == WHOLE) body->has_more = recv(body->socket, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
   if (session) {
+    // What has come behind the body is seen by whoever reads the session next.
     session->refill = NULL;
     if (session->in_left > 0 && !tls_keep(session, session->in, session->in_left) && body->outcome == WHOLE)
       end(body, SOCKET_FAILED, ENOMEM);
     session->in = NULL;
     session->in_left = 0;
+  } else if (body->outcome == WHOLE) {
+    unsigned char byte;
+    body->has_more = recv(body->socket, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
   }
 }
 

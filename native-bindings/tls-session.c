@@ -345,6 +345,14 @@ struct session *tls_session_of(napi_env env, napi_value value) {
   return NULL;
 }
 
+// That of a function which takes nothing else.
+static struct session *only_session(napi_env env, napi_callback_info info) {
+  napi_value value;
+  size_t argc = 1;
+  napi_get_cb_info(env, info, &argc, &value, NULL, NULL);
+  return tls_session_of(env, value);
+}
+
 struct bytes {
   unsigned char *at;
   size_t length;
@@ -360,6 +368,20 @@ static bool bytes_of(napi_env env, napi_value value, struct bytes *bytes) {
   }
   throw_type(env, "a Uint8Array is needed");
   return false;
+}
+
+// The part of some ciphertext that three arguments name: the whole, from and to.
+static bool part_of(napi_env env, const napi_value *argv, struct bytes *part) {
+  uint32_t from = 0, to = 0;
+  if (!bytes_of(env, argv[0], part)) return false;
+  if (napi_get_value_uint32(env, argv[1], &from) != napi_ok || napi_get_value_uint32(env, argv[2], &to) != napi_ok ||
+      from > to || to > part->length) {
+    throw_type(env, "from and to must lie in the ciphertext");
+    return false;
+  }
+  part->at += from;
+  part->length = to - from;
+  return true;
 }
 
 // What tls-session.ts reads in `state` after each call.
@@ -394,16 +416,12 @@ static napi_value number(napi_env env, size_t value) {
 static napi_value read_session(napi_env env, napi_callback_info info) {
   napi_value argv[6];
   size_t argc = 6;
-  uint32_t from = 0, to = 0;
   struct bytes cipher, into;
   napi_get_cb_info(env, info, &argc, argv, NULL, NULL);
   struct session *session = tls_session_of(env, argv[0]);
-  if (!session || !bytes_of(env, argv[2], &cipher) || !bytes_of(env, argv[5], &into)) return NULL;
-  if (napi_get_value_uint32(env, argv[3], &from) != napi_ok || napi_get_value_uint32(env, argv[4], &to) != napi_ok ||
-      from > to || to > cipher.length)
-    return throw_type(env, "read: from and to must lie in the ciphertext");
-  session->in = cipher.at + from;
-  session->in_left = to - from;
+  if (!session || !part_of(env, argv + 2, &cipher) || !bytes_of(env, argv[5], &into)) return NULL;
+  session->in = cipher.at;
+  session->in_left = cipher.length;
   ERR_clear_error();
   size_t done = 0;
   int error = SSL_ERROR_NONE;
@@ -416,7 +434,7 @@ static napi_value read_session(napi_env env, napi_callback_info info) {
     error = SSL_get_error(session->ssl, 0);
     break;
   }
-  size_t consumed = to - from - session->in_left;
+  size_t consumed = cipher.length - session->in_left;
   session->in = NULL;
   session->in_left = 0;
   if (!tell(env, argv[1], session, consumed, error == SSL_ERROR_ZERO_RETURN)) return NULL;
@@ -449,24 +467,18 @@ static napi_value write_session(napi_env env, napi_callback_info info) {
 static napi_value keep(napi_env env, napi_callback_info info) {
   napi_value argv[4];
   size_t argc = 4;
-  uint32_t from = 0, to = 0;
   struct bytes cipher;
   napi_get_cb_info(env, info, &argc, argv, NULL, NULL);
   struct session *session = tls_session_of(env, argv[0]);
-  if (!session || !bytes_of(env, argv[1], &cipher)) return NULL;
-  if (napi_get_value_uint32(env, argv[2], &from) != napi_ok || napi_get_value_uint32(env, argv[3], &to) != napi_ok ||
-      from > to || to > cipher.length)
-    return throw_type(env, "keep: from and to must lie in the ciphertext");
-  if (!tls_keep(session, cipher.at + from, to - from)) return throw_error(env, "ENOMEM", "no memory for ciphertext");
+  if (!session || !part_of(env, argv + 1, &cipher)) return NULL;
+  if (!tls_keep(session, cipher.at, cipher.length)) return throw_error(env, "ENOMEM", "no memory for ciphertext");
   return NULL;
 }
 
 // drain(session): Buffer with what has been spilled: to be sent before anything that is written later
 static napi_value drain(napi_env env, napi_callback_info info) {
-  napi_value argv[1], result = NULL;
-  size_t argc = 1;
-  napi_get_cb_info(env, info, &argc, argv, NULL, NULL);
-  struct session *session = tls_session_of(env, argv[0]);
+  napi_value result = NULL;
+  struct session *session = only_session(env, info);
   if (!session) return NULL;
   if (napi_create_buffer_copy(env, session->spill_bytes, session->spill, NULL, &result) != napi_ok) return NULL;
   session->spill_bytes = 0;
@@ -475,10 +487,8 @@ static napi_value drain(napi_env env, napi_callback_info info) {
 
 // ticket(session): Buffer with the newest one, once
 static napi_value take_ticket(napi_env env, napi_callback_info info) {
-  napi_value argv[1], result = NULL;
-  size_t argc = 1;
-  napi_get_cb_info(env, info, &argc, argv, NULL, NULL);
-  struct session *session = tls_session_of(env, argv[0]);
+  napi_value result = NULL;
+  struct session *session = only_session(env, info);
   if (!session) return NULL;
   unsigned char *der = NULL;
   int bytes = session->ticket ? i2d_SSL_SESSION(session->ticket, &der) : 0;
