@@ -10,34 +10,24 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <openssl/err.h>
-#include <poll.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "byte-io.h"
 #include "crc64-core.h"
 #include "tls-session.h"
+#include "work-threads.h"
 
 // Aligned blocks of that size stay holes when they are all zero; slab.ts has the same.
 #define HOLE_BYTES 65536
-// A thread without work ends after that long.
-#define IDLE_S 5
-#define STACK_BYTES (256 * 1024)
-
-// In the order of body-threads.ts.
-enum outcome { WHOLE, ENDED, STALLED, STOPPED, SOCKET_FAILED, FILE_FAILED, TLS_FAILED };
-
 struct body {
-  struct body *next_waiting, *next_owned;
-  struct instance *owner;
-  uint32_t id;
+  struct work work;
+  struct body *next_owned;
   struct session *session; // NULL without TLS
   int socket;              // a duplicate, open until JavaScript knows of the end: it may be shut down until then
   int file;
@@ -48,96 +38,61 @@ struct body {
   size_t buffer_bytes, filled, cipher_bytes;
   volatile double *progress; // bytes written are added there; or NULL
   atomic_bool is_stopped;
-  enum outcome outcome;
-  int error; // errno
-  uint64_t failed_at; // where the file could not be written
+  struct ending ending;
   uint64_t crc;
   bool has_more; // without TLS: bytes have come behind it
-  struct tls_failure failure;
   napi_ref refs[3]; // what must live as long: buffer, progress, session
 };
 
-// One for each JavaScript thread. `bodies` is its own, `running` belongs to the lock.
+// One for each JavaScript thread.
 struct instance {
+  struct owner owner;
   struct body *bodies;
-  size_t running;
   uint32_t next_id;
-  int done_fd;
 };
-
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t arrived = PTHREAD_COND_INITIALIZER, over = PTHREAD_COND_INITIALIZER;
-// All below belong to the lock.
-static struct body *first, **last = &first;
-static int idle;
-static size_t waiting;
 
 // --- one body, in a thread ---
 
-static bool end(struct body *body, enum outcome outcome, int error) {
-  body->outcome = outcome;
-  body->error = error;
-  return false;
-}
-
-// At least one byte, waited for; 0 when there will be none, and the outcome says why.
-static size_t receive(struct body *body, unsigned char *into, size_t room) {
-  for (bool is_last_look = false;;) {
-    if (atomic_load(&body->is_stopped)) return end(body, STOPPED, 0);
-    ssize_t bytes = recv(body->socket, into, room, MSG_DONTWAIT);
-    if (bytes > 0) return (size_t)bytes;
-    if (bytes == 0) return end(body, atomic_load(&body->is_stopped) ? STOPPED : ENDED, 0);
-    if (errno == EINTR) continue;
-    if (errno != EAGAIN) return end(body, SOCKET_FAILED, errno);
-    if (is_last_look) return end(body, STALLED, 0);
-    struct pollfd wanted = {.fd = body->socket, .events = POLLIN};
-    is_last_look = poll(&wanted, 1, body->stall_ms) == 0;
-  }
+static struct source source_of(struct body *body) {
+  return (struct source){
+      .socket = body->socket, .stall_ms = body->stall_ms, .is_stopped = &body->is_stopped, .ending = &body->ending};
 }
 
 static bool refill(struct session *session, void *data) {
   struct body *body = data;
   unsigned char *cipher = body->buffer + body->buffer_bytes;
   session->in = cipher;
-  session->in_left = receive(body, cipher, body->cipher_bytes);
+  const struct source source = source_of(body);
+  session->in_left = receive(&source, cipher, body->cipher_bytes);
   return session->in_left > 0;
 }
 
 // As `receive`, of content.
 static size_t take(struct body *body, unsigned char *into, size_t room) {
-  if (!body->session) return receive(body, into, room);
+  if (!body->session) {
+    const struct source source = source_of(body);
+    return receive(&source, into, room);
+  }
   size_t bytes = 0;
   ERR_clear_error();
   if (SSL_read_ex(body->session->ssl, into, room, &bytes)) return bytes;
   int error = SSL_get_error(body->session->ssl, 0);
   // Then `refill` has said why.
   if (error == SSL_ERROR_WANT_READ) return 0;
-  if (error == SSL_ERROR_ZERO_RETURN) return end(body, ENDED, 0);
-  tls_describe(body->session, &body->failure);
-  return end(body, TLS_FAILED, 0);
+  if (error == SSL_ERROR_ZERO_RETURN) return end(&body->ending, ENDED, 0);
+  tls_describe(body->session, &body->ending.failure);
+  return end(&body->ending, TLS_FAILED, 0);
 }
 
-static bool write_all(struct body *body, const unsigned char *from, size_t bytes, uint64_t at) {
-  while (bytes > 0) {
-    ssize_t written = pwrite(body->file, from, bytes, (off_t)at);
-    if (written < 0 && errno == EINTR) continue;
-    // pwrite answers 0 only for 0 bytes asked; anything else would loop here for ever.
-    if (written <= 0) {
-      body->failed_at = at;
-      return end(body, FILE_FAILED, written < 0 ? errno : EIO);
-    }
-    from += written;
-    bytes -= (size_t)written;
-    at += (uint64_t)written;
-  }
-  return true;
+static bool write_all_of(struct body *body, const unsigned char *from, size_t bytes, uint64_t at) {
+  return write_all(body->file, from, bytes, at, &body->ending);
 }
 
 static bool is_zero(const unsigned char *bytes, size_t length) {
   return bytes[0] == 0 && memcmp(bytes, bytes + 1, length - 1) == 0;
 }
 
-// As write_all, but whole blocks of zeros stay holes. The file's last byte is always written: nothing else gives a new file its
+// As write_all_of, but whole blocks of zeros stay holes. The file's last byte is always written: nothing else gives a new file its
 // size. dataPieces in slab.ts has the same rules.
 static bool write_data(struct body *body, const unsigned char *from, size_t bytes, uint64_t at) {
   const uint64_t stop = at + bytes;
@@ -148,10 +103,10 @@ static bool write_data(struct body *body, const unsigned char *from, size_t byte
     // A block of which only a part is here counts as data, except at the file's end.
     bool is_whole = block % HOLE_BYTES == 0 && (next % HOLE_BYTES == 0 || next == body->file_bytes);
     if (!is_whole || !is_zero(from + (block - at), next - block)) continue;
-    if (!write_all(body, from + (data - at), block - data, data)) return false;
+    if (!write_all_of(body, from + (data - at), block - data, data)) return false;
     data = next == body->file_bytes ? next - 1 : next;
   }
-  return write_all(body, from + (data - at), stop - data, data);
+  return write_all_of(body, from + (data - at), stop - data, data);
 }
 
 // Writes so many bytes from the front of the buffer, and moves the others there.
@@ -163,7 +118,7 @@ static bool flush(struct body *body, size_t bytes) {
     crc64_init(&implementations);
     crc = implementations[0].update(crc, body->buffer, bytes);
   }
-  if (!(body->keeps_holes ? write_data : write_all)(body, body->buffer, bytes, body->at)) return false;
+  if (!(body->keeps_holes ? write_data : write_all_of)(body, body->buffer, bytes, body->at)) return false;
   body->crc = crc;
   body->at += bytes;
   body->filled -= bytes;
@@ -172,13 +127,14 @@ static bool flush(struct body *body, size_t bytes) {
   return true;
 }
 
-static void run(struct body *body) {
+static void run(struct work *work) {
+  struct body *body = (struct body *)work; // its first member
   struct session *session = body->session;
+  struct ending *ending = &body->ending;
   if (session) {
     session->refill = refill;
     session->refill_data = body;
   }
-  body->outcome = WHOLE;
   for (;;) {
     // Writes end at multiples of the buffer's size: aligned to blocks of zeros, and to stripes.
     uint64_t stop = (body->at / body->buffer_bytes + 1) * body->buffer_bytes;
@@ -191,91 +147,22 @@ static void run(struct body *body) {
     body->filled += bytes;
     if (bytes > 0) continue;
     // What has come is kept, and not asked for again.
-    enum outcome outcome = body->outcome;
-    int error = body->error;
-    if (outcome != STOPPED && flush(body, body->filled)) end(body, outcome, error);
+    enum outcome outcome = ending->outcome;
+    int error = ending->error;
+    if (outcome != STOPPED && flush(body, body->filled)) end(ending, outcome, error);
     break;
   }
   if (session) {
     // What has come behind the body is seen by whoever reads the session next.
     session->refill = NULL;
-    if (session->in_left > 0 && !tls_keep(session, session->in, session->in_left) && body->outcome == WHOLE)
-      end(body, SOCKET_FAILED, ENOMEM);
+    if (session->in_left > 0 && !tls_keep(session, session->in, session->in_left) && ending->outcome == WHOLE)
+      end(ending, SOCKET_FAILED, ENOMEM);
     session->in = NULL;
     session->in_left = 0;
-  } else if (body->outcome == WHOLE) {
+  } else if (ending->outcome == WHOLE) {
     unsigned char byte;
     body->has_more = recv(body->socket, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
   }
-}
-
-// --- the threads ---
-
-static void *serve(void *unused) {
-  (void)unused;
-  pthread_setname_np(pthread_self(), "lhsm-body");
-  pthread_mutex_lock(&lock);
-  for (;;) {
-    if (!first) {
-      struct timespec until;
-      clock_gettime(CLOCK_REALTIME, &until);
-      until.tv_sec += IDLE_S;
-      idle++;
-      int late = 0;
-      while (!first && late == 0) late = pthread_cond_timedwait(&arrived, &lock, &until);
-      idle--;
-      if (!first) break;
-    }
-    struct body *body = first;
-    first = body->next_waiting;
-    if (!first) last = &first;
-    waiting--;
-    pthread_mutex_unlock(&lock);
-    run(body);
-    pthread_mutex_lock(&lock);
-    // Under the lock: who waits for the end of its bodies closes the pipe. It has room for thousands of ids, and is read.
-    struct instance *owner = body->owner;
-    const uint32_t id = body->id; // the body is JavaScript's, and may be gone, while `write` still returns
-    while (write(owner->done_fd, &id, sizeof id) < 0 && errno == EINTR) continue;
-    owner->running--;
-    pthread_cond_broadcast(&over);
-  }
-  pthread_mutex_unlock(&lock);
-  OPENSSL_thread_stop();
-  return NULL;
-}
-
-static int bear(void) {
-  pthread_t thread;
-  pthread_attr_t attributes;
-  sigset_t all, before;
-  pthread_attr_init(&attributes);
-  pthread_attr_setstacksize(&attributes, STACK_BYTES);
-  pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-  sigfillset(&all); // signals are for the others
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  const int failure = pthread_create(&thread, &attributes, serve, NULL);
-  pthread_sigmask(SIG_SETMASK, &before, NULL);
-  pthread_attr_destroy(&attributes);
-  return failure;
-}
-
-// Gives an errno when no thread can be had: then nothing was begun.
-static int begin(struct body *body) {
-  int failure = 0;
-  pthread_mutex_lock(&lock);
-  // Each body has a thread of its own.
-  if ((size_t)idle <= waiting) failure = bear();
-  if (failure == 0) {
-    body->next_waiting = NULL;
-    *last = body;
-    last = &body->next_waiting;
-    waiting++;
-    body->owner->running++;
-    pthread_cond_signal(&arrived);
-  }
-  pthread_mutex_unlock(&lock);
-  return failure;
 }
 
 static void stop(struct body *body) {
@@ -286,30 +173,21 @@ static void stop(struct body *body) {
 
 // --- for JavaScript ---
 
-static napi_value throw_errno(napi_env env, const char *what, int error) {
-  char code[16], message[128];
-  snprintf(code, sizeof code, "%d", error);
-  snprintf(message, sizeof message, "%s: %s", what, strerror(error));
-  napi_throw_error(env, code, message);
-  return NULL;
+static struct instance *instance_of(napi_env env, napi_callback_info info) {
+  void *data = NULL;
+  napi_get_cb_info(env, info, NULL, NULL, NULL, &data);
+  return data;
 }
 
-static struct instance *instance_of(napi_env env) {
-  void *data = NULL;
-  napi_get_instance_data(env, &data);
-  return data;
+static void stop_all(void *data) {
+  struct instance *instance = data;
+  for (struct body *body = instance->bodies; body; body = body->next_owned) stop(body);
 }
 
 // The JavaScript thread ends: its memory must not go before those that use it.
 static void await_bodies(void *data) {
   struct instance *instance = data;
-  pthread_mutex_lock(&lock);
-  if (instance->running > 0) {
-    for (struct body *body = instance->bodies; body; body = body->next_owned) stop(body);
-    while (instance->running > 0) pthread_cond_wait(&over, &lock);
-  }
-  pthread_mutex_unlock(&lock);
-  if (instance->done_fd >= 0) close(instance->done_fd);
+  work_await(&instance->owner, stop_all, instance);
   for (struct body *body = instance->bodies, *next; body; body = next) {
     next = body->next_owned;
     close(body->socket);
@@ -320,15 +198,7 @@ static void await_bodies(void *data) {
 
 // openBodies(): number: the descriptor that ids of bodies come through, four bytes each, when they are over
 static napi_value open_bodies(napi_env env, napi_callback_info info) {
-  (void)info;
-  struct instance *instance = instance_of(env);
-  int ends[2];
-  napi_value result = NULL;
-  if (instance->done_fd >= 0) return throw_errno(env, "openBodies: once only", EEXIST);
-  if (pipe2(ends, O_CLOEXEC) != 0) return throw_errno(env, "pipe2", errno);
-  instance->done_fd = ends[1];
-  napi_create_int32(env, ends[0], &result);
-  return result;
+  return work_open(env, &instance_of(env, info)->owner);
 }
 
 // A number of the object's; exact up to 2^53.
@@ -419,24 +289,23 @@ static napi_value take_body(napi_env env, napi_callback_info info) {
   napi_value request, result = NULL;
   size_t argc = 1;
   napi_get_cb_info(env, info, &argc, &request, NULL, NULL);
-  struct instance *instance = instance_of(env);
+  struct instance *instance = instance_of(env, info);
   struct body *body = calloc(1, sizeof *body);
   if (!body) return throw_errno(env, "takeBody", ENOMEM);
-  body->owner = instance;
-  body->id = instance->next_id++;
+  body->work = (struct work){.owner = &instance->owner, .id = instance->next_id++, .run = run};
   body->socket = -1;
   if (!read_request(env, request, body)) {
     forget(env, body);
     return NULL;
   }
-  const int failure = begin(body);
+  const int failure = work_begin(&body->work);
   if (failure != 0) {
     forget(env, body);
     return throw_errno(env, "pthread_create", failure);
   }
   body->next_owned = instance->bodies;
   instance->bodies = body;
-  napi_create_uint32(env, body->id, &result);
+  napi_create_uint32(env, body->work.id, &result);
   return result;
 }
 
@@ -446,8 +315,8 @@ static struct body **body_of(napi_env env, napi_callback_info info) {
   uint32_t id = 0;
   napi_get_cb_info(env, info, &argc, &value, NULL, NULL);
   if (napi_get_value_uint32(env, value, &id) == napi_ok) {
-    for (struct body **at = &instance_of(env)->bodies; *at; at = &(*at)->next_owned) {
-      if ((*at)->id == id) return at;
+    for (struct body **at = &instance_of(env, info)->bodies; *at; at = &(*at)->next_owned) {
+      if ((*at)->work.id == id) return at;
     }
   }
   napi_throw_range_error(env, "ERR_OUT_OF_RANGE", "there is no such body");
@@ -469,14 +338,14 @@ static napi_value end_body(napi_env env, napi_callback_info info) {
   *place = body->next_owned;
   napi_value result = NULL, outcome, error, at, failed_at, crc, has_more, code, message;
   if (napi_create_object(env, &result) == napi_ok &&
-      napi_create_uint32(env, body->outcome, &outcome) == napi_ok &&
-      napi_create_int32(env, body->error, &error) == napi_ok &&
+      napi_create_uint32(env, body->ending.outcome, &outcome) == napi_ok &&
+      napi_create_int32(env, body->ending.error, &error) == napi_ok &&
       napi_create_double(env, (double)body->at, &at) == napi_ok &&
-      napi_create_double(env, (double)body->failed_at, &failed_at) == napi_ok &&
+      napi_create_double(env, (double)body->ending.failed_at, &failed_at) == napi_ok &&
       napi_create_bigint_uint64(env, body->crc, &crc) == napi_ok &&
       napi_get_boolean(env, body->has_more, &has_more) == napi_ok &&
-      napi_create_string_latin1(env, body->failure.code, NAPI_AUTO_LENGTH, &code) == napi_ok &&
-      napi_create_string_latin1(env, body->failure.message, NAPI_AUTO_LENGTH, &message) == napi_ok) {
+      napi_create_string_latin1(env, body->ending.failure.code, NAPI_AUTO_LENGTH, &code) == napi_ok &&
+      napi_create_string_latin1(env, body->ending.failure.message, NAPI_AUTO_LENGTH, &message) == napi_ok) {
     const napi_property_descriptor properties[] = {
         {"outcome", NULL, NULL, NULL, NULL, outcome, napi_enumerable, NULL},
         {"errno", NULL, NULL, NULL, NULL, error, napi_enumerable, NULL},
@@ -496,14 +365,13 @@ static napi_value end_body(napi_env env, napi_callback_info info) {
 bool body_define(napi_env env, napi_value exports) {
   struct instance *instance = calloc(1, sizeof *instance);
   if (!instance) return false;
-  instance->done_fd = -1;
+  instance->owner = NEW_OWNER;
   const napi_property_descriptor properties[] = {
-      {"openBodies", NULL, open_bodies, NULL, NULL, NULL, napi_enumerable, NULL},
-      {"takeBody", NULL, take_body, NULL, NULL, NULL, napi_enumerable, NULL},
-      {"stopBody", NULL, stop_body, NULL, NULL, NULL, napi_enumerable, NULL},
-      {"endBody", NULL, end_body, NULL, NULL, NULL, napi_enumerable, NULL},
+      {"openBodies", NULL, open_bodies, NULL, NULL, NULL, napi_enumerable, instance},
+      {"takeBody", NULL, take_body, NULL, NULL, NULL, napi_enumerable, instance},
+      {"stopBody", NULL, stop_body, NULL, NULL, NULL, napi_enumerable, instance},
+      {"endBody", NULL, end_body, NULL, NULL, NULL, napi_enumerable, instance},
   };
-  return napi_set_instance_data(env, instance, NULL, NULL) == napi_ok &&
-         napi_add_env_cleanup_hook(env, await_bodies, instance) == napi_ok &&
+  return napi_add_env_cleanup_hook(env, await_bodies, instance) == napi_ok &&
          napi_define_properties(env, exports, sizeof properties / sizeof *properties, properties) == napi_ok;
 }

@@ -21,7 +21,7 @@ const libraries = {
   },
   'calls.so': { sources: ['call-sequence.c', 'call-threads.c'], isGood: opens },
   'wire.node': {
-    sources: ['wire.c', 'tls-session.c', 'body-thread.c', 'crc64-core.c'],
+    sources: ['wire.c', 'tls-session.c', 'body-thread.c', 'byte-io.c', 'work-threads.c', 'crc64-core.c'],
     isGood: (file) => require(file).takeBody !== undefined,
     // What this Node does not have shows when it is loaded, not when it is called; and its threads outlive who loaded it.
     flags: ['-Wl,-z,now', '-Wl,-z,nodelete'],
@@ -30,7 +30,8 @@ const libraries = {
 };
 const inputs = [
   ...Object.values(libraries).flatMap(({ sources }) => sources),
-  ...['crc64-core.h', 'call-sequence.h', 'tls-session.h', 'body-thread.h', 'build-addon.mjs'],
+  ...['crc64-core.h', 'call-sequence.h', 'tls-session.h', 'body-thread.h', 'byte-io.h', 'work-threads.h'],
+  'build-addon.mjs',
 ];
 // Warnings are errors in the tests only: another compiler than ours may have new ones.
 const flags = [

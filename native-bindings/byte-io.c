@@ -1,0 +1,44 @@
+#include "byte-io.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+bool end(struct ending *ending, enum outcome outcome, int error) {
+  ending->outcome = outcome;
+  ending->error = error;
+  return false;
+}
+
+size_t receive(const struct source *source, void *into, size_t room) {
+  struct ending *ending = source->ending;
+  for (bool is_last_look = false;;) {
+    if (atomic_load(source->is_stopped)) return end(ending, STOPPED, 0);
+    ssize_t bytes = recv(source->socket, into, room, MSG_DONTWAIT);
+    if (bytes > 0) return (size_t)bytes;
+    if (bytes == 0) return end(ending, atomic_load(source->is_stopped) ? STOPPED : ENDED, 0);
+    if (errno == EINTR) continue;
+    if (errno != EAGAIN) return end(ending, SOCKET_FAILED, errno);
+    if (is_last_look) return end(ending, STALLED, 0);
+    struct pollfd wanted = {.fd = source->socket, .events = POLLIN};
+    is_last_look = poll(&wanted, 1, source->stall_ms) == 0;
+  }
+}
+
+bool write_all(int file, const unsigned char *from, size_t bytes, uint64_t at, struct ending *ending) {
+  while (bytes > 0) {
+    ssize_t written = pwrite(file, from, bytes, (off_t)at);
+    if (written < 0 && errno == EINTR) continue;
+    // pwrite answers 0 only for 0 bytes asked; anything else would loop here for ever.
+    if (written <= 0) {
+      ending->failed_at = at;
+      return end(ending, FILE_FAILED, written < 0 ? errno : EIO);
+    }
+    from += written;
+    bytes -= (size_t)written;
+    at += (uint64_t)written;
+  }
+  return true;
+}

@@ -1,0 +1,136 @@
+// A thread for each piece of work, kept for the next. Work may block for as long as it likes, and holds up no other.
+#define _GNU_SOURCE
+#include "work-threads.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <openssl/crypto.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+// A thread without work ends after that long.
+#define IDLE_S 5
+#define STACK_BYTES (256 * 1024)
+
+static pthread_mutex_t lock = PTHREAD_ADAPTIVE_MUTEX_INITIALIZER_NP;
+static pthread_cond_t arrived = PTHREAD_COND_INITIALIZER, over = PTHREAD_COND_INITIALIZER;
+// All below belong to the lock.
+static struct work *first, **last = &first;
+static size_t waiting;
+// Threads without work, those that are just being born among them: never fewer than there is waiting.
+static size_t idle;
+// One of them has been woken that has not looked yet. A burst wakes one thread, and that one the next: who hands the work
+// over would else spend more on waking than on all the rest.
+static bool is_waking;
+
+static void rouse(void) {
+  if (!first || is_waking) return;
+  is_waking = true;
+  pthread_cond_signal(&arrived);
+}
+
+static void *serve(void *unused) {
+  (void)unused;
+  pthread_setname_np(pthread_self(), "lhsm-body");
+  pthread_mutex_lock(&lock);
+  for (;;) {
+    if (!first) {
+      struct timespec until;
+      clock_gettime(CLOCK_REALTIME, &until);
+      until.tv_sec += IDLE_S;
+      int late = 0;
+      while (!first && late == 0) {
+        late = pthread_cond_timedwait(&arrived, &lock, &until);
+        is_waking = false;
+      }
+      if (!first) break;
+    }
+    struct work *work = first;
+    first = work->next;
+    if (!first) last = &first;
+    waiting--;
+    idle--;
+    rouse();
+    pthread_mutex_unlock(&lock);
+    work->run(work);
+    pthread_mutex_lock(&lock);
+    idle++;
+    // Under the lock: who waits for the end of its work closes the pipe. It has room for thousands of ids, and is read.
+    struct owner *owner = work->owner;
+    const uint32_t id = work->id; // the work is JavaScript's, and may be gone, while `write` still returns
+    while (write(owner->done_fd, &id, sizeof id) < 0 && errno == EINTR) continue;
+    owner->running--;
+    if (owner->running == 0) pthread_cond_broadcast(&over);
+  }
+  idle--;
+  pthread_mutex_unlock(&lock);
+  OPENSSL_thread_stop();
+  return NULL;
+}
+
+static int bear(void) {
+  pthread_t thread;
+  pthread_attr_t attributes;
+  sigset_t all, before;
+  pthread_attr_init(&attributes);
+  pthread_attr_setstacksize(&attributes, STACK_BYTES);
+  pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+  sigfillset(&all); // signals are for the others
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  const int failure = pthread_create(&thread, &attributes, serve, NULL);
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  pthread_attr_destroy(&attributes);
+  if (failure == 0) idle++;
+  return failure;
+}
+
+int work_begin(struct work *work) {
+  int failure = 0;
+  pthread_mutex_lock(&lock);
+  const bool needs_birth = idle <= waiting;
+  if (needs_birth) failure = bear();
+  if (failure == 0) {
+    work->next = NULL;
+    *last = work;
+    last = &work->next;
+    waiting++;
+    work->owner->running++;
+    // Who is born looks by itself.
+    if (!needs_birth) rouse();
+  }
+  pthread_mutex_unlock(&lock);
+  return failure;
+}
+
+void work_await(struct owner *owner, void (*stop)(void *data), void *data) {
+  pthread_mutex_lock(&lock);
+  if (owner->running > 0) {
+    stop(data);
+    while (owner->running > 0) pthread_cond_wait(&over, &lock);
+  }
+  pthread_mutex_unlock(&lock);
+  if (owner->done_fd >= 0) close(owner->done_fd);
+  owner->done_fd = -1;
+}
+
+napi_value throw_errno(napi_env env, const char *what, int error) {
+  char code[16], message[128];
+  snprintf(code, sizeof code, "%d", error);
+  snprintf(message, sizeof message, "%s: %s", what, strerror(error));
+  napi_throw_error(env, code, message);
+  return NULL;
+}
+
+napi_value work_open(napi_env env, struct owner *owner) {
+  int ends[2];
+  napi_value result = NULL;
+  if (owner->done_fd >= 0) return throw_errno(env, "open: once only", EEXIST);
+  if (pipe2(ends, O_CLOEXEC) != 0) return throw_errno(env, "pipe2", errno);
+  owner->done_fd = ends[1];
+  napi_create_int32(env, ends[0], &result);
+  return result;
+}
