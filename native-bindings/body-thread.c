@@ -88,10 +88,6 @@ static bool write_all_of(struct body *body, const unsigned char *from, size_t by
   return write_all(body->file, from, bytes, at, &body->ending);
 }
 
-static bool is_zero(const unsigned char *bytes, size_t length) {
-  return bytes[0] == 0 && memcmp(bytes, bytes + 1, length - 1) == 0;
-}
-
 // As write_all_of, but whole blocks of zeros stay holes. The file's last byte is always written: nothing else gives a new file its
 // size. dataPieces in slab.ts has the same rules.
 static bool write_data(struct body *body, const unsigned char *from, size_t bytes, uint64_t at) {

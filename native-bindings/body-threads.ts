@@ -1,6 +1,7 @@
 // Threads that take the rest of a body off a socket and write it to a file: body-thread.c, which says why. get-job.ts has
 // them take every body that is not small. One set of them for each JavaScript thread.
 import { IdPipe } from './id-pipe.js';
+import { outcomeOf, type TransferEnd } from './transfer-end.js';
 import { wireAddon } from './wire-addon.js';
 
 /** What body-thread.c adds to the addon. */
@@ -39,26 +40,13 @@ export interface BodyRequest {
   readonly crc: boolean;
 }
 
-/** How it ended, in the order of body-thread.c's enum. */
-const outcomes = ['whole', 'ended', 'stalled', 'stopped', 'socket', 'file', 'tls'] as const;
-
-export interface BodyEnd {
-  /**
-   * `whole`; or why not: the peer `ended`, or `stalled`; it was `stopped`; a call on `socket` or `file` failed, with `errno`;
-   * `tls` failed, with `code` and `message`.
-   */
-  readonly outcome: (typeof outcomes)[number];
-  readonly errno: number;
+export interface BodyEnd extends TransferEnd {
   /** Everything from the beginning to here is in the file. */
   readonly at: number;
-  /** Where in the file the write was that failed. */
-  readonly failedAt: number;
   /** Of what is in the file, where asked for. */
   readonly crc: bigint;
   /** Whole, without TLS: more has come behind it already. With TLS the session's next read shows that. */
   readonly hasMore: boolean;
-  readonly code: string;
-  readonly message: string;
 }
 
 export interface RunningBody {
@@ -103,7 +91,7 @@ class BodyThreads {
     const resolve = this.#running.get(id);
     this.#running.delete(id);
     if (this.#running.size === 0) this.#done.unref();
-    resolve?.({ ...end, outcome: outcomes[outcome] ?? 'stopped' });
+    resolve?.({ ...end, outcome: outcomeOf(outcome) });
   }
 }
 

@@ -21,8 +21,11 @@ const libraries = {
   },
   'calls.so': { sources: ['call-sequence.c', 'call-threads.c'], isGood: opens },
   'wire.node': {
-    sources: ['wire.c', 'tls-session.c', 'body-thread.c', 'byte-io.c', 'work-threads.c', 'crc64-core.c'],
-    isGood: (file) => require(file).takeBody !== undefined,
+    sources: [
+      ...['wire.c', 'tls-session.c', 'body-thread.c', 'small-get.c', 'link.c', 'byte-io.c', 'work-threads.c'],
+      'crc64-core.c',
+    ],
+    isGood: (file) => require(file).startGet !== undefined,
     // What this Node does not have shows when it is loaded, not when it is called; and its threads outlive who loaded it.
     flags: ['-Wl,-z,now', '-Wl,-z,nodelete'],
     isOptional: true,
@@ -30,7 +33,16 @@ const libraries = {
 };
 const inputs = [
   ...Object.values(libraries).flatMap(({ sources }) => sources),
-  ...['crc64-core.h', 'call-sequence.h', 'tls-session.h', 'body-thread.h', 'byte-io.h', 'work-threads.h'],
+  ...[
+    'crc64-core.h',
+    'call-sequence.h',
+    'tls-session.h',
+    'body-thread.h',
+    'small-get.h',
+    'link.h',
+    'byte-io.h',
+  ],
+  'work-threads.h',
   'build-addon.mjs',
 ];
 // Warnings are errors in the tests only: another compiler than ours may have new ones.

@@ -2,9 +2,12 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <sys/types.h>
 #include <unistd.h>
+
+#include "work-threads.h"
 
 bool end(struct ending *ending, enum outcome outcome, int error) {
   ending->outcome = outcome;
@@ -23,7 +26,7 @@ size_t receive(const struct source *source, void *into, size_t room) {
     if (errno != EAGAIN) return end(ending, SOCKET_FAILED, errno);
     if (is_last_look) return end(ending, STALLED, 0);
     struct pollfd wanted = {.fd = source->socket, .events = POLLIN};
-    is_last_look = poll(&wanted, 1, source->stall_ms) == 0;
+    is_last_look = (source->is_quick ? work_poll(&wanted, source->stall_ms) : poll(&wanted, 1, source->stall_ms)) == 0;
   }
 }
 
@@ -41,4 +44,8 @@ bool write_all(int file, const unsigned char *from, size_t bytes, uint64_t at, s
     at += (uint64_t)written;
   }
   return true;
+}
+
+bool is_zero(const unsigned char *bytes, size_t length) {
+  return bytes[0] == 0 && memcmp(bytes, bytes + 1, length - 1) == 0;
 }

@@ -26,6 +26,7 @@ bool end(struct ending *ending, enum outcome outcome, int error);
 struct source {
   int socket;
   int stall_ms;
+  bool is_quick; // for quick work: work-threads.h
   atomic_bool *is_stopped; // once set, the socket is shut down as well, to wake who waits for it
   struct ending *ending;
 };
@@ -35,5 +36,8 @@ size_t receive(const struct source *source, void *into, size_t room);
 
 // False when the file could not take all, and the ending says why.
 bool write_all(int file, const unsigned char *from, size_t bytes, uint64_t at, struct ending *ending);
+
+// Whether there is nothing in it but zeros; it must not be empty.
+bool is_zero(const unsigned char *bytes, size_t length);
 
 #endif

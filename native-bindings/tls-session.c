@@ -159,7 +159,7 @@ static napi_value throw_tls(napi_env env, const struct session *session) {
   return throw_error(env, failure.code, failure.message);
 }
 
-static void free_session(struct session *session) {
+void tls_end(struct session *session) {
   SSL_free(session->ssl);
   SSL_SESSION_free(session->ticket);
   free(session->spill);
@@ -169,7 +169,7 @@ static void free_session(struct session *session) {
 
 static void finalize_session(napi_env env, void *data, void *hint) {
   (void)env, (void)hint;
-  free_session(data);
+  tls_end(data);
   free(data);
 }
 
@@ -290,32 +290,27 @@ static bool set_ticket(SSL *ssl, const unsigned char *der, size_t bytes) {
   return is_set;
 }
 
-// open(context: External, host: string, isAddress: boolean, ticket?: Uint8Array): External
-static napi_value open_session(napi_env env, napi_callback_info info) {
-  napi_value argv[4], result;
-  size_t argc = 4, host_bytes = 0, ticket_bytes = 0;
-  void *ctx = NULL, *ticket = NULL;
-  char host[256];
-  bool is_address = false, has_ticket = false;
-  napi_get_cb_info(env, info, &argc, argv, NULL, NULL);
-  if (napi_get_value_external(env, argv[0], &ctx) != napi_ok) return throw_type(env, "open: a context is needed");
-  if (napi_get_value_string_utf8(env, argv[1], host, sizeof host, &host_bytes) != napi_ok || host_bytes == 0 ||
-      host_bytes >= sizeof host - 1 || strlen(host) != host_bytes || host[0] == '.') // of a dot any subdomain would do
-    return throw_type(env, "open: host must be a name or an address");
-  if (napi_get_value_bool(env, argv[2], &is_address) != napi_ok)
-    return throw_type(env, "open: isAddress must be a boolean");
-  napi_is_typedarray(env, argv[3], &has_ticket);
-  if (has_ticket) napi_get_typedarray_info(env, argv[3], NULL, &ticket_bytes, &ticket, NULL, NULL);
+bool tls_peer_of(napi_env env, const napi_value *argv, struct tls_peer *peer) {
+  void *ctx = NULL;
+  size_t bytes = 0;
+  if (napi_get_value_external(env, argv[0], &ctx) != napi_ok) return throw_type(env, "a TLS context is needed");
+  if (napi_get_value_string_utf8(env, argv[1], peer->host, sizeof peer->host, &bytes) != napi_ok || bytes == 0 ||
+      bytes >= sizeof peer->host - 1 || strlen(peer->host) != bytes ||
+      peer->host[0] == '.') // of a dot any subdomain would do
+    return throw_type(env, "host must be a name or an address");
+  if (napi_get_value_bool(env, argv[2], &peer->is_address) != napi_ok)
+    return throw_type(env, "isAddress must be a boolean");
+  peer->ctx = ctx;
+  return true;
+}
 
-  struct session *session = calloc(1, sizeof *session);
-  if (!session) return throw_error(env, "ENOMEM", "no memory for a TLS session");
+bool tls_begin(struct session *session, const struct tls_peer *peer) {
   ERR_clear_error();
   BIO *bio = BIO_new(memory_method);
-  session->ssl = bio ? SSL_new(ctx) : NULL;
+  session->ssl = bio ? SSL_new(peer->ctx) : NULL;
   if (!session->ssl) {
     BIO_free(bio);
-    free(session);
-    return throw_tls(env, NULL);
+    return false;
   }
   BIO_set_data(bio, session);
   BIO_set_init(bio, 1);
@@ -323,13 +318,30 @@ static napi_value open_session(napi_env env, napi_callback_info info) {
   SSL_set_app_data(session->ssl, session);
   SSL_set_verify(session->ssl, SSL_VERIFY_PEER, NULL);
   SSL_set_connect_state(session->ssl);
-  // A ticket of no use is none: the handshake is then a full one.
-  if (has_ticket && !set_ticket(session->ssl, ticket, ticket_bytes)) ERR_clear_error();
-  if (!expect_host(session->ssl, host, is_address)) {
-    throw_tls(env, session);
+  return expect_host(session->ssl, peer->host, peer->is_address);
+}
+
+// open(context: External, host: string, isAddress: boolean, ticket?: Uint8Array): External
+static napi_value open_session(napi_env env, napi_callback_info info) {
+  napi_value argv[4], result;
+  size_t argc = 4, ticket_bytes = 0;
+  void *ticket = NULL;
+  struct tls_peer peer;
+  bool has_ticket = false;
+  napi_get_cb_info(env, info, &argc, argv, NULL, NULL);
+  if (!tls_peer_of(env, argv, &peer)) return NULL;
+  napi_is_typedarray(env, argv[3], &has_ticket);
+  if (has_ticket) napi_get_typedarray_info(env, argv[3], NULL, &ticket_bytes, &ticket, NULL, NULL);
+
+  struct session *session = calloc(1, sizeof *session);
+  if (!session) return throw_error(env, "ENOMEM", "no memory for a TLS session");
+  if (!tls_begin(session, &peer)) {
+    throw_tls(env, session->ssl ? session : NULL);
     finalize_session(env, session, NULL);
     return NULL;
   }
+  // A ticket of no use is none: the handshake is then a full one.
+  if (has_ticket && !set_ticket(session->ssl, ticket, ticket_bytes)) ERR_clear_error();
   if (napi_create_external(env, session, finalize_session, NULL, &result) != napi_ok) {
     finalize_session(env, session, NULL);
     return NULL;
@@ -507,7 +519,7 @@ static napi_value release(napi_env env, napi_callback_info info) {
   napi_get_cb_info(env, info, &argc, argv, NULL, NULL);
   if (napi_get_value_external(env, argv[0], &data) != napi_ok || !data || ((struct session *)data)->is_lent)
     return throw_type(env, "a TLS session is needed, and not one that is lent");
-  free_session(data);
+  tls_end(data);
   return NULL;
 }
 

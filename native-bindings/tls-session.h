@@ -1,4 +1,4 @@
-// A TLS session over memory: tls-session.c makes them for JavaScript, body-thread.c reads from them in threads of its own.
+// A TLS session over memory: tls-session.c makes them for JavaScript, body-thread.c and small-get.c use them in threads.
 #ifndef LHSM_TLS_SESSION_H
 #define LHSM_TLS_SESSION_H
 
@@ -33,6 +33,22 @@ struct tls_failure {
   char code[128];
   char message[256];
 };
+
+// Whom to speak with, and what with.
+struct tls_peer {
+  SSL_CTX *ctx;
+  char host[256]; // whom the certificate must name
+  bool is_address;
+};
+
+// Reads one from three arguments: what tls-session.ts has for a context, host, isAddress; false with an exception.
+bool tls_peer_of(napi_env env, const napi_value *argv, struct tls_peer *peer);
+
+// Makes a session of zeroed memory. False with OpenSSL's reason in its queue; it is to be ended in any case.
+bool tls_begin(struct session *session, const struct tls_peer *peer);
+
+// Frees all that the session has; a second time does nothing.
+void tls_end(struct session *session);
 
 void tls_describe(const struct session *session, struct tls_failure *failure);
 

@@ -1,7 +1,11 @@
-// The N-API addon of the transfer plane's wire: TLS sessions and the threads that take bodies. Loaded by wire-addon.ts.
+// The N-API addon of the transfer plane's wire: TLS sessions, and the threads that take bodies and get small blobs. Loaded by
+// wire-addon.ts.
 #include <node_api.h>
 
 #include "body-thread.h"
+#include "small-get.h"
 #include "tls-session.h"
 
-NAPI_MODULE_INIT() { return tls_define(env, exports) && body_define(env, exports) ? exports : NULL; }
+NAPI_MODULE_INIT() {
+  return tls_define(env, exports) && body_define(env, exports) && small_get_define(env, exports) ? exports : NULL;
+}

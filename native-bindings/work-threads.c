@@ -15,6 +15,10 @@
 // A thread without work ends after that long.
 #define IDLE_S 5
 #define STACK_BYTES (256 * 1024)
+// While so many threads are busy with quick work, no other is woken for more of it: they come to it sooner than one wakes.
+#define ENOUGH_ATTENTIVE 4
+// What waits is not to wait longer than that for a thread that waits itself.
+#define PATIENCE_NS 300000
 
 static pthread_mutex_t lock = PTHREAD_ADAPTIVE_MUTEX_INITIALIZER_NP;
 static pthread_cond_t arrived = PTHREAD_COND_INITIALIZER, over = PTHREAD_COND_INITIALIZER;
@@ -26,6 +30,9 @@ static size_t idle;
 // One of them has been woken that has not looked yet. A burst wakes one thread, and that one the next: who hands the work
 // over would else spend more on waking than on all the rest.
 static bool is_waking;
+
+// Threads that are going to look for work soon, or to rouse another: those that do quick work, but for the time that they wait.
+static size_t attentive;
 
 static void rouse(void) {
   if (!first || is_waking) return;
@@ -43,10 +50,8 @@ static void *serve(void *unused) {
       clock_gettime(CLOCK_REALTIME, &until);
       until.tv_sec += IDLE_S;
       int late = 0;
-      while (!first && late == 0) {
-        late = pthread_cond_timedwait(&arrived, &lock, &until);
-        is_waking = false;
-      }
+      while (!first && late == 0) late = pthread_cond_timedwait(&arrived, &lock, &until);
+      is_waking = false;
       if (!first) break;
     }
     struct work *work = first;
@@ -54,16 +59,20 @@ static void *serve(void *unused) {
     if (!first) last = &first;
     waiting--;
     idle--;
-    rouse();
+    is_waking = false; // who was woken may have come too late, or not have slept yet
+    const bool is_quick = work->is_quick;
+    attentive += is_quick;
+    if (!is_quick || attentive < ENOUGH_ATTENTIVE) rouse();
     pthread_mutex_unlock(&lock);
     work->run(work);
-    pthread_mutex_lock(&lock);
-    idle++;
-    // Under the lock: who waits for the end of its work closes the pipe. It has room for thousands of ids, and is read.
     struct owner *owner = work->owner;
-    const uint32_t id = work->id; // the work is JavaScript's, and may be gone, while `write` still returns
+    const uint32_t id = work->id;
+    // From here on the work is JavaScript's, and may be gone. The pipe has room for thousands of ids, and is read.
     while (write(owner->done_fd, &id, sizeof id) < 0 && errno == EINTR) continue;
-    owner->running--;
+    pthread_mutex_lock(&lock);
+    attentive -= is_quick;
+    idle++;
+    owner->running--; // not before: who waits for that closes the pipe
     if (owner->running == 0) pthread_cond_broadcast(&over);
   }
   idle--;
@@ -88,6 +97,32 @@ static int bear(void) {
   return failure;
 }
 
+void work_blocks(void) {
+  pthread_mutex_lock(&lock);
+  attentive--;
+  if (attentive == 0) rouse();
+  pthread_mutex_unlock(&lock);
+}
+
+void work_goes_on(void) {
+  pthread_mutex_lock(&lock);
+  attentive++;
+  pthread_mutex_unlock(&lock);
+}
+
+int work_poll(struct pollfd *wanted, int timeout_ms) {
+  const struct timespec patience = {.tv_nsec = PATIENCE_NS};
+  int ready = ppoll(wanted, 1, &patience, NULL);
+  if (ready != 0) return ready;
+  pthread_mutex_lock(&lock);
+  attentive--;
+  rouse();
+  pthread_mutex_unlock(&lock);
+  ready = poll(wanted, 1, timeout_ms);
+  work_goes_on();
+  return ready;
+}
+
 int work_begin(struct work *work) {
   int failure = 0;
   pthread_mutex_lock(&lock);
@@ -100,7 +135,7 @@ int work_begin(struct work *work) {
     waiting++;
     work->owner->running++;
     // Who is born looks by itself.
-    if (!needs_birth) rouse();
+    if (!needs_birth && (!work->is_quick || attentive < ENOUGH_ATTENTIVE)) rouse();
   }
   pthread_mutex_unlock(&lock);
   return failure;

@@ -4,6 +4,7 @@
 #define LHSM_WORK_THREADS_H
 
 #include <node_api.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -20,6 +21,8 @@ struct work {
   struct owner *owner;
   uint32_t id;
   void (*run)(struct work *work);
+  // It is over soon, except while it says that it waits: see below.
+  bool is_quick;
 };
 
 // An owner without a pipe.
@@ -30,6 +33,12 @@ napi_value work_open(napi_env env, struct owner *owner);
 
 // Has it done in a thread. Gives an errno when none can be had: then nothing was begun.
 int work_begin(struct work *work);
+
+// For quick work, which others of its kind may be waiting behind. Around a call that may block for long:
+void work_blocks(void);
+void work_goes_on(void);
+// As poll(2): waits, and sees to it that no other work waits for that.
+int work_poll(struct pollfd *wanted, int timeout_ms);
 
 // Waits until nothing of the owner's is under way, whose ids may still be in the pipe, and closes it. `stop` is called first,
 // if there is anything.

@@ -135,7 +135,9 @@ class Download {
   ): Promise<DoneEvent> {
     const { fd, sizeBytes, counters } = this.#transfer;
     const asked = { start: from, end, subject: this.#subject };
-    return this.#parts.workers.get(
+    const { smallGets, workers } = this.#parts;
+    const gets = this.#isSmall(from, end) ? smallGets : workers;
+    return gets.get(
       { target, fd, start: from, end, fileBytes: sizeBytes, expected: this.#expected(from, end) },
       (answer) => {
         const how = this.#pin(answer, asked, onPinned);
@@ -149,11 +151,16 @@ class Download {
 
   /** What needs no judgement before it is written: all but the first answer for a file that is not small. */
   #expected(from: number, end: number): Expected | undefined {
-    const { sizeBytes, holesMetadata } = this.#transfer;
-    const isSmall = from === 0 && end === sizeBytes && sizeBytes <= SMALL_BODY_BYTES;
-    if (!this.#how && !isSmall) return undefined;
+    const { holesMetadata } = this.#transfer;
+    if (!this.#how && !this.#isSmall(from, end)) return undefined;
     const etag = this.#pinned();
     return { etag: etag === undefined ? undefined : bareEtag(etag), how: this.#how, holesMetadata };
+  }
+
+  /** Whether it is the whole of a file that one answer has room for. */
+  #isSmall(from: number, end: number): boolean {
+    const { sizeBytes } = this.#transfer;
+    return from === 0 && end === sizeBytes && sizeBytes <= SMALL_BODY_BYTES;
   }
 
   /** The version that every answer must be of. */

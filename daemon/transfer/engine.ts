@@ -1,5 +1,6 @@
 // The transfer engine: bytes between descriptors and blobs by worker threads over connections of its own; commits, and
 // whatever else is no content, through the Azure SDK. The agent makes one and hands it to the movers.
+import { smallGetThreads } from '../../native-bindings/small-get-threads.js';
 import type { AzureClientOptions, AzureClients } from '../azure-client.js';
 import { retryPolicyOf, ThrottleGates } from '../azure-retry.js';
 import type { BlobHeaders } from '../blob.js';
@@ -13,6 +14,7 @@ import type { RawIo } from './file-io.js';
 import { Numbered } from './numbered.js';
 import { Limits, type EngineParts } from './parts.js';
 import type { DownloadRequest, TransferEngine, UploadRequest, UploadResult } from './transfer.js';
+import { SmallGets } from './small-gets.js';
 import { upload } from './upload.js';
 import { WorkerPool } from './worker-pool.js';
 
@@ -76,6 +78,7 @@ function workersFor(options: EngineOptions, uploadBytes: number): number {
 class WorkerEngine implements TransferEngine {
   #clients: Promise<AzureClients> | undefined;
   readonly #workers: WorkerPool;
+  readonly #smallGets: SmallGets;
   readonly #downloads: EngineParts;
   readonly #uploads: EngineParts;
   readonly #running = new Numbered<{ readonly stop: Stop; readonly end: Promise<unknown> }>();
@@ -88,12 +91,13 @@ class WorkerEngine implements TransferEngine {
     const workers = workersFor(options, uploadBytes);
     const share = (bytes: number): number =>
       Math.max(SMALLEST_POOL_BYTES, Math.floor(bytes / Math.max(1, workers)));
+    const ca = caFile === undefined ? undefined : loadCaFile(caFile);
     this.#workers = new WorkerPool({
       workers,
       downloadBytes: share(restoreBytes),
       uploadBytes: share(uploadBytes),
       stallTimeoutMs,
-      ca: caFile === undefined ? undefined : loadCaFile(caFile),
+      ca,
       fileCalls: Math.max(
         LEAST_FILE_CALLS,
         Math.floor((options.fileCalls ?? DEFAULT_FILE_CALLS) / Math.max(1, workers)),
@@ -101,9 +105,16 @@ class WorkerEngine implements TransferEngine {
       io: options.io,
       onDeath: options.onWorkerDeath,
     });
+    this.#smallGets = new SmallGets({
+      threads: options.io === undefined ? smallGetThreads() : undefined,
+      workers: this.#workers,
+      stallTimeoutMs,
+      ca,
+    });
     const shared = {
       clients: () => this.#sdk({ caFile, socketTimeoutMs: stallTimeoutMs }),
       workers: this.#workers,
+      smallGets: this.#smallGets,
       auth: new Authorizer(),
       policy: retryPolicyOf(options),
       gates: new ThrottleGates(),
@@ -145,6 +156,7 @@ class WorkerEngine implements TransferEngine {
     const running = [...this.#running.values()];
     for (const { stop } of running) stop.abort();
     await Promise.allSettled(running.map(({ end }) => end));
+    this.#smallGets.close();
     await this.#workers.close();
     (await this.#clients)?.close();
   }

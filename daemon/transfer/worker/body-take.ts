@@ -1,10 +1,9 @@
 // Has a thread take a body off a connection and write it: what get-job.ts does with every body that is not small, where the
 // addon is there.
-import { systemErrorName } from '../../../native-bindings/errors.js';
-import type { BodyEnd, BodyThreads, RunningBody } from '../../../native-bindings/body-threads.js';
-import { fileError } from '../file-io.js';
+import type { BodyThreads, RunningBody } from '../../../native-bindings/body-threads.js';
 import type { BodyTaker } from './connection.js';
 import type { Permission } from './job.js';
+import { errorOfEnd } from './end-error.js';
 import { WireError } from './wire-error.js';
 import type { WireSource } from './wire.js';
 
@@ -99,29 +98,8 @@ export class BodyTake implements BodyTaker {
     const over = await this.#running.ended;
     this.#writtenTo = over.at;
     this.#crc = over.crc;
-    const error = errorOf(over);
+    const error = errorOfEnd(over);
     if (error) throw error;
     return over.hasMore;
-  }
-}
-
-function errorOf({ outcome, errno, failedAt, code, message }: BodyEnd): Error | undefined {
-  switch (outcome) {
-    case 'whole':
-      return undefined;
-    case 'ended':
-      return new WireError({ kind: 'broken', what: 'the connection was closed' });
-    case 'stalled':
-      return new WireError({ kind: 'stall' });
-    case 'stopped':
-      return new WireError({ kind: 'aborted' });
-    case 'socket': {
-      const name = systemErrorName({ errno });
-      return new WireError({ kind: 'network', code: name, message: `recv ${name}` });
-    }
-    case 'file':
-      return fileError('write', failedAt, { errno });
-    case 'tls':
-      return new WireError({ kind: 'network', code, message });
   }
 }

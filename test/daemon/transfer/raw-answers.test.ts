@@ -1,6 +1,7 @@
 // Answers to GETs that no library would send: what is written is right in the end, what has arrived is not asked for again,
 // and each byte is counted once.
 import t from 'tap';
+import { wireAddon } from '../../../native-bindings/wire-addon.js';
 import { chunked, errorAnswer, head, rangeAnswer, rangeOf } from '../../helpers/raw-blob-answers.js';
 import type { RawConnection, RawRequest } from '../../helpers/raw-http-server.js';
 import { KIB, pattern } from './bench.js';
@@ -23,6 +24,8 @@ interface Fault {
   readonly resumesAt?: number;
   /** Whether a small file is asked for again; left out: as the large one. */
   readonly smallAgain?: boolean;
+  /** Where threads of C get small files: they leave this to the workers, without a word. */
+  readonly smallElsewhere?: boolean;
 }
 
 const faults: Readonly<Record<string, Fault>> = {
@@ -113,6 +116,7 @@ const faults: Readonly<Record<string, Fault>> = {
       await connection.send(head);
       await connection.send(chunked(body, 7001));
     },
+    smallElsewhere: true,
   },
   'a body in chunks that ends before its last chunk': {
     async send(connection, { body }, request) {
@@ -123,6 +127,7 @@ const faults: Readonly<Record<string, Fault>> = {
     },
     // Less the framing of two chunks.
     resumesAt: 99_986,
+    smallElsewhere: true,
   },
   'a body in chunks, whole but for the last chunk': {
     async send(connection, { body }, request) {
@@ -132,6 +137,7 @@ const faults: Readonly<Record<string, Fault>> = {
       connection.end();
     },
     smallAgain: true,
+    smallElsewhere: true,
   },
   'a body in chunks that is longer than its range': {
     async send(connection, { body }, request) {
@@ -141,6 +147,7 @@ const faults: Readonly<Record<string, Fault>> = {
       await connection.closed();
     },
     smallAgain: true,
+    smallElsewhere: true,
   },
   'an unknown coding': {
     async send(connection, { body }, request) {
@@ -169,6 +176,7 @@ const faults: Readonly<Record<string, Fault>> = {
       await connection.send(head);
       await connection.send(body);
     },
+    smallElsewhere: true,
   },
   'a head of many bytes': {
     async send(connection) {
@@ -190,6 +198,7 @@ const faults: Readonly<Record<string, Fault>> = {
       await connection.closed();
     },
     resumesAt: 0,
+    smallElsewhere: true,
   },
   'another protocol': {
     async send(connection) {
@@ -209,6 +218,7 @@ const faults: Readonly<Record<string, Fault>> = {
       await connection.closed();
     },
     resumesAt: 0,
+    smallElsewhere: true,
   },
   'a refusal in chunks': {
     async send(connection) {
@@ -217,11 +227,12 @@ const faults: Readonly<Record<string, Fault>> = {
       await connection.trickle(chunked(Buffer.from(body, 'latin1'), 3), 5);
     },
     resumesAt: 0,
+    smallElsewhere: true,
   },
 };
 
 overBoth('faults', async (t, scheme) => {
-  for (const [what, { send, resumesAt, smallAgain }] of Object.entries(faults)) {
+  for (const [what, { send, resumesAt, smallAgain, smallElsewhere }] of Object.entries(faults)) {
     for (const content of [large, small]) {
       await t.test(`${what}, ${content.length} bytes`, async (t) => {
         const at = await openRawBench(t, scheme, { stallTimeoutMs: what.includes('stalls') ? 500 : 20_000 });
@@ -236,8 +247,9 @@ overBoth('faults', async (t, scheme) => {
         await at.download({ sizeBytes: content.length });
         t.ok(at.target().equals(content), 'the right bytes');
         t.equal(at.counters.bytes, content.length, 'each counted once');
-        const again = resumesAt !== undefined || (content === small && smallAgain === true);
-        t.equal(at.counters.retries, again ? 1 : 0);
+        const isElsewhere = content === small && smallElsewhere === true && wireAddon() !== undefined;
+        const again = resumesAt !== undefined || (content === small && smallAgain === true) || isElsewhere;
+        t.equal(at.counters.retries, again && !isElsewhere ? 1 : 0);
         const [next] = server.requests;
         const from = next && rangeOf(next, content.length).start;
         t.equal(from, again ? (content === large ? resumesAt : 0) : undefined, 'the rest is asked for');

@@ -2,6 +2,7 @@
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import t, { type Test } from 'tap';
+import { SMALL_BODY_BYTES } from '../../../daemon/transfer/worker/connection.js';
 import { rangeAnswer, rangeOf, type RawBlobServer } from '../../helpers/raw-blob-answers.js';
 import type { RawConnection, Script } from '../../helpers/raw-http-server.js';
 import { KIB, MIB, pattern } from './bench.js';
@@ -139,7 +140,9 @@ overBoth('garbage behind a body', async (t, scheme) => {
 overBoth('connections that were closed meanwhile leave nothing behind', async (t, scheme) => {
   const at = await openRawBench(t, scheme);
   const before = process.memoryUsage().arrayBuffers;
-  at.server.content = pattern(10);
+  // Small ones have connections elsewhere.
+  const sizeBytes = SMALL_BODY_BYTES + 1;
+  at.server.content = pattern(sizeBytes);
   const rounds = 300;
   const end: Script = (connection) => {
     connection.end();
@@ -147,7 +150,7 @@ overBoth('connections that were closed meanwhile leave nothing behind', async (t
   };
   at.server.follow(...Array.from({ length: rounds }, () => goodOnce(at.server, end)));
   for (let round = 0; round < rounds; round += 1) {
-    await at.download({ sizeBytes: 10 });
+    await at.download({ sizeBytes });
     await at.server.connections[round]?.closed();
   }
   t.equal(at.server.connections.length, rounds);

@@ -17,7 +17,14 @@ t.test('the same tests pass', { timeout: 120_000 }, async (t) => {
   for (const name of ['package.json', 'node_modules', 'test'])
     symlinkSync(join(root, name), join(copy, name));
   rmSync(join(copy, 'dist/native-bindings/wire.node'));
-  for (const name of ['tls', 'paused-reads', 'download-faults', 'raw-uploads']) {
+  for (const name of [
+    'tls',
+    'paused-reads',
+    'download-faults',
+    'raw-answers',
+    'expected-answers',
+    'raw-uploads',
+  ]) {
     const file = join(copy, `dist/test/daemon/transfer/${name}.test.js`);
     const { stdout } = await run(process.execPath, [file], { cwd: copy, maxBuffer: 64 * 1024 * 1024 });
     t.match(stdout, /^ok 1 - /m, `${name} ran`);
