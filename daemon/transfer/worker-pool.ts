@@ -1,44 +1,24 @@
 // The workers as the main thread sees them: a command in, one answer out, counters that move meanwhile. download.ts and
 // upload.ts call it. Without threads the same work is done here.
-import { Worker } from 'node:worker_threads';
+import { wireAddon } from '../../native-bindings/wire-addon.js';
 import type { Ends } from '../stop.js';
-import type { RawIo } from './file-io.js';
 import { Numbered } from './numbered.js';
+import { FULL, Seat, type PoolOptions } from './seat.js';
 import type { TransferCounters } from './transfer.js';
-import type {
-  Answer,
-  Command,
-  DoneEvent,
-  GetCommand,
-  How,
-  PutCommand,
-  WorkerEvent,
-  WorkerOptions,
-} from './worker/messages.js';
-import { Outbox } from './worker/outbox.js';
-import { WorkerCore } from './worker/worker-core.js';
-
-/** Jobs of one worker whose bytes are seen while they move; those of more are counted at their end. */
-const SLOTS = 1024;
+import type { Answer, DoneEvent, GetCommand, How, PutCommand, WorkerEvent } from './worker/messages.js';
 
 /** How often the counters follow what workers have written; heartbeats and metrics come more seldom. */
 const FOLLOW_MS = 200;
 
-export interface PoolOptions extends Omit<WorkerOptions, 'progress'> {
-  /** Threads; 0 does the work on this one. */
-  readonly workers: number;
-  /** For tests, without threads: the calls on descriptors. */
-  readonly io?: RawIo | undefined;
-  /** Hears of a thread that died; its requests are made again in another. */
-  readonly onDeath?: ((error: Error) => void) | undefined;
-}
-
+export type { PoolOptions };
 export type GetRequest = Omit<GetCommand, 'type' | 'id' | 'slot'>;
 export type PutRequest = Omit<PutCommand, 'type' | 'id' | 'slot' | 'hold'>;
 
 interface Running {
   readonly seat: Seat;
   readonly slot: number;
+  /** Its part of the seat's load. */
+  readonly load: number;
   readonly counters: TransferCounters;
   /** What of this job `counters` have already. */
   followed: number;
@@ -55,76 +35,6 @@ interface Running {
   refusal: { readonly error: unknown } | undefined;
   readonly resolve: (done: DoneEvent) => void;
   readonly reject: (error: unknown) => void;
-}
-
-/** One worker: where commands go, and what of it is free. */
-class Seat {
-  readonly progress: Float64Array;
-  /** Requests in its hands. */
-  running = 0;
-  readonly #freeSlots: number[] = Array.from({ length: SLOTS }, (_, index) => index);
-  readonly #outbox: Outbox<Command>;
-  #close: () => Promise<void>;
-
-  constructor(options: PoolOptions, hear: (event: WorkerEvent) => void, onEnd: (error: Error) => void) {
-    const { workers, io, downloadBytes, uploadBytes, stallTimeoutMs, ca, fileCalls } = options;
-    const progress = new SharedArrayBuffer(SLOTS * Float64Array.BYTES_PER_ELEMENT);
-    this.progress = new Float64Array(progress);
-    const settings: WorkerOptions = { downloadBytes, uploadBytes, stallTimeoutMs, ca, fileCalls, progress };
-    if (workers === 0) {
-      const core = new WorkerCore(settings, hear, io);
-      this.#outbox = new Outbox((commands) => {
-        for (const command of commands) core.handle(command);
-      });
-      this.#close = () => core.close();
-      return;
-    }
-    const thread = new Worker(new URL('./worker/main.js', import.meta.url), {
-      workerData: settings,
-      // Nothing that was loaded into the main thread is wanted here.
-      execArgv: [],
-      name: 'lhsm-transfer',
-    });
-    let failure: Error | undefined;
-    thread.on('error', (error: Error) => {
-      failure = error;
-    });
-    const ended = new Promise<void>((resolve) => {
-      thread.on('exit', (code) => {
-        onEnd(failure ?? new Error(`the thread ended with code ${code}`));
-        resolve();
-      });
-    });
-    thread.on('message', (events: readonly WorkerEvent[]) => {
-      for (const event of events) hear(event);
-    });
-    this.#outbox = new Outbox((commands) => {
-      thread.postMessage(commands);
-    });
-    this.#close = async () => {
-      this.#outbox.flush();
-      thread.postMessage('close');
-      await ended;
-    };
-  }
-
-  send(command: Command): void {
-    this.#outbox.add(command);
-  }
-
-  takeSlot(): number {
-    const slot = this.#freeSlots.pop() ?? -1;
-    if (slot >= 0) this.progress[slot] = 0;
-    return slot;
-  }
-
-  giveSlot(slot: number): void {
-    if (slot >= 0) this.#freeSlots.push(slot);
-  }
-
-  close(): Promise<void> {
-    return this.#close();
-  }
 }
 
 export class WorkerPool {
@@ -149,10 +59,14 @@ export class WorkerPool {
     counters: TransferCounters,
     signal: Ends,
   ): Promise<DoneEvent> {
-    return this.#run({ start: request.start, onHead, onRead: undefined, counters, signal }, (id, slot) => {
-      const { target, fd, start, end, fileBytes, expected } = request;
-      return { type: 'get', id, target, fd, start, end, fileBytes, slot, expected };
-    });
+    const load = wireAddon() ? 1 : FULL;
+    return this.#run(
+      { start: request.start, onHead, onRead: undefined, counters, signal, load },
+      (id, slot) => {
+        const { target, fd, start, end, fileBytes, expected } = request;
+        return { type: 'get', id, target, fd, start, end, fileBytes, slot, expected };
+      },
+    );
   }
 
   /** Puts a piece of a descriptor. `onRead`, if given, is called when it is read: it answers more header lines. */
@@ -163,7 +77,7 @@ export class WorkerPool {
     signal: Ends,
   ): Promise<DoneEvent> {
     const hold = onRead !== undefined;
-    return this.#run({ start: 0, onHead: undefined, onRead, counters, signal }, (id, slot) => ({
+    return this.#run({ start: 0, onHead: undefined, onRead, counters, signal, load: FULL }, (id, slot) => ({
       ...request,
       type: 'put',
       id,
@@ -181,12 +95,12 @@ export class WorkerPool {
   }
 
   #run(
-    job: Pick<Running, 'start' | 'onHead' | 'onRead' | 'counters' | 'signal'>,
+    job: Pick<Running, 'start' | 'onHead' | 'onRead' | 'counters' | 'signal' | 'load'>,
     command: (id: number, slot: number) => GetCommand | PutCommand,
   ): Promise<DoneEvent> {
     return new Promise((resolve, reject) => {
-      const { start, onHead, onRead, counters, signal } = job;
-      const seat = this.#seat();
+      const { start, onHead, onRead, counters, signal, load } = job;
+      const seat = this.#seat(load);
       const slot = seat.takeSlot();
       const abort = (): void => {
         seat.send({ type: 'abort', id });
@@ -194,6 +108,7 @@ export class WorkerPool {
       const running: Running = {
         seat,
         slot,
+        load,
         counters,
         followed: 0,
         start,
@@ -207,7 +122,7 @@ export class WorkerPool {
         reject,
       };
       const id = this.#running.add(running);
-      seat.running += 1;
+      seat.load += load;
       this.#timer ??= setInterval(() => {
         this.#follow();
       }, FOLLOW_MS).unref();
@@ -217,12 +132,12 @@ export class WorkerPool {
     });
   }
 
-  /** The worker with the least to do; a new one while there are fewer than configured. */
-  #seat(): Seat {
+  /** The first worker that has room for it; or a new one while there are fewer than configured; or the one with the least to do. */
+  #seat(load: number): Seat {
     if (this.#closed) throw new Error('the transfer engine is closed');
     const wanted = Math.max(1, this.#options.workers);
-    const idle = this.#seats.find((seat) => seat.running === 0);
-    if (idle) return idle;
+    const roomy = this.#seats.find((seat) => seat.load + load <= FULL);
+    if (roomy) return roomy;
     if (this.#seats.length < wanted) {
       const seat: Seat = new Seat(
         this.#options,
@@ -236,7 +151,7 @@ export class WorkerPool {
       this.#seats.push(seat);
       return seat;
     }
-    return this.#seats.reduce((least, seat) => (seat.running < least.running ? seat : least));
+    return this.#seats.reduce((least, seat) => (seat.load < least.load ? seat : least));
   }
 
   #hear(event: WorkerEvent): void {
@@ -274,11 +189,11 @@ export class WorkerPool {
   }
 
   #settle(done: DoneEvent, running: Running): void {
-    const { seat, slot, counters, followed, start } = running;
+    const { seat, slot, load, counters, followed, start } = running;
     // What was expected has been written without a word: it is judged now.
     if (done.answer && running.onHead && done.failure?.kind !== 'aborted') this.#judge(running, done.answer);
     this.#running.delete(done.id);
-    seat.running -= 1;
+    seat.load -= load;
     seat.giveSlot(slot);
     if (!running.refusal) counters.bytes += done.bytes - start - followed;
     if (running.reading)

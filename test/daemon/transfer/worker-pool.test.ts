@@ -5,6 +5,7 @@ import type { Worker } from 'node:worker_threads';
 import t, { type Test } from 'tap';
 import type { TransferCounters } from '../../../daemon/transfer/transfer.js';
 import { WorkerPool, type PoolOptions } from '../../../daemon/transfer/worker-pool.js';
+import { wireAddon } from '../../../native-bindings/wire-addon.js';
 import { rangeAnswer } from '../../helpers/raw-blob-answers.js';
 import type { RawConnection, Script } from '../../helpers/raw-http-server.js';
 import { KIB, MIB, pattern } from './bench.js';
@@ -70,17 +71,6 @@ t.test('a thread that dies in the middle of uploads', async (t) => {
   t.equal(threads.length, 2);
 });
 
-t.test('threads are started as they are needed, and no more than that', async (t) => {
-  threads.length = 0;
-  const at = await openRawBench(t, 'HTTP', { workers: 2, blockSizeBytes: 64 * KIB, rangesPerFile: 8 });
-  at.server.content = content;
-  t.equal(threads.length, 0);
-  await at.download({ sizeBytes: content.length });
-  t.ok(at.target().equals(content));
-  t.equal(threads.length, 2);
-  t.match(at.counters, { bytes: content.length, requests: 5, retries: 0 });
-});
-
 t.test('closing with work in hand ends it, and the threads', async (t) => {
   threads.length = 0;
   const at = await openRawBench(t, 'HTTP', { workers: 2, rangesPerFile: 3, blockSizeBytes: 64 * KIB });
@@ -94,7 +84,8 @@ t.test('closing with work in hand ends it, and the threads', async (t) => {
   const exits = threads.map((thread) => once(thread, 'exit'));
   await at.engine.close();
   for (const result of await settled) t.match(result, { status: 'rejected', reason: { code: 'ECANCELED' } });
-  t.same(await Promise.all(exits), [[0], [0]], 'the threads ended by themselves');
+  t.ok(exits.length > 0);
+  for (const code of await Promise.all(exits)) t.same(code, [0], 'the thread ended by itself');
   await Promise.all(at.server.connections.map((connection) => connection.closed()));
 });
 
@@ -167,6 +158,25 @@ t.test('aborted before it is sent, or while it hangs', async (t) => {
     t.match(await pool.get(request, abort, counters, control.signal), { failure: { kind: 'aborted' } });
     t.equal(counters.bytes, 0);
   }
+});
+
+t.test('threads are started as they are needed, and no more than that', async (t) => {
+  const { pool, counters, request } = await openPool(t, 3, served);
+  threads.length = 0;
+  const get = (): Promise<unknown> => pool.get(request, () => ({}), counters, never);
+  // Node tells of a thread in the turn after its start.
+  const told = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+  const gets = [get()];
+  await told();
+  t.equal(threads.length, 1);
+  for (let count = 1; count < 16; count += 1) gets.push(get());
+  await told();
+  t.equal(threads.length, wireAddon() ? 1 : 3, 'a GET costs a worker little where others take its body');
+  for (let count = 16; count < 100; count += 1) gets.push(get());
+  await told();
+  t.equal(threads.length, 3);
+  await Promise.all(gets);
+  t.equal(threads.length, 3);
 });
 
 t.test('more jobs than have a place to be seen in are counted all the same', async (t) => {
