@@ -18,6 +18,7 @@ import type {
   FileAttributes,
   FileLook,
   PathLook,
+  PathToLook,
   FileTimes,
   HsmRequest,
   HsmState,
@@ -283,26 +284,46 @@ class Liblustreapi implements Lustre {
     return libc().lookAt(fidPath(mount, fid), xattrs, `${formatFid(fid)} on ${mount}`);
   }
 
-  lookAtPath(path: string | Buffer, flags: number, ino: bigint): Promise<PathLook | undefined> {
-    const { llapi_hsm_state_get_fd: getState, llapi_fd2fid: getFid } = this.#fn;
-    const subject = subjectOf(path);
+  lookAtPaths(paths: readonly PathToLook[], flags: number): Promise<(PathLook | LhsmError | undefined)[]> {
     return callPool().run(async (frame) => {
       const sequence = new CallSequence(frame);
-      const open = libc().addOpen(sequence, frame.cstring(path), flags);
-      const state = frame.alloc(layouts.hsm_user_state.size);
-      const fid = frame.alloc(layouts.lu_fid.size);
-      const attributes = libc().addStat(frame, sequence, open.asArgument, open);
-      const stateCall = sequence.add(getState, [open.asArgument, state], { after: open });
-      const fidCall = sequence.add(getFid, [open.asArgument, fid], { after: open });
-      libc().addClose(sequence, open.asArgument, open);
+      const looks = paths.map((path) => this.#addPathLook(frame, sequence, path, flags));
       await sequence.run();
+      return looks.map((look) => {
+        try {
+          return look();
+        } catch (error) {
+          if (error instanceof LhsmError) return error;
+          throw error;
+        }
+      });
+    });
+  }
+
+  /** The result reads what was found, once the sequence has run; undefined when it is not that inode. */
+  #addPathLook(
+    frame: CallFrame,
+    sequence: CallSequence,
+    { path, ino }: PathToLook,
+    flags: number,
+  ): () => PathLook | undefined {
+    const { llapi_hsm_state_get_fd: getState, llapi_fd2fid: getFid } = this.#fn;
+    const open = libc().addOpen(sequence, frame.cstring(path), flags);
+    const state = frame.alloc(layouts.hsm_user_state.size);
+    const fid = frame.alloc(layouts.lu_fid.size);
+    const attributes = libc().addStat(frame, sequence, open.asArgument, open);
+    const stateCall = sequence.add(getState, [open.asArgument, state], { after: open });
+    const fidCall = sequence.add(getFid, [open.asArgument, fid], { after: open });
+    libc().addClose(sequence, open.asArgument, open);
+    return () => {
+      const subject = subjectOf(path);
       if (open.value < 0) throw callError('open', subject, open.errno);
       // Of a FIFO that has taken the name, say, there is no state.
       if (attributes(subject).ino !== ino) return undefined;
       check(getState.name, subject, stateCall.value);
       check(getFid.name, subject, fidCall.value);
       return { state: readHsmState(state.bytes), fid: readFid(fid.bytes) };
-    });
+    };
   }
 
   lookAtNames(directory: number, names: readonly Buffer[]): Promise<(FileAttributes | number)[]> {

@@ -158,6 +158,12 @@ export interface FileLook {
   readonly xattrs: readonly (Buffer | undefined)[];
 }
 
+/** A path to look at, and the inode that is expected there. */
+export interface PathToLook {
+  readonly path: string | Buffer;
+  readonly ino: bigint;
+}
+
 /** What a name leads to. */
 export interface PathLook {
   readonly state: HsmState;
@@ -247,10 +253,10 @@ export interface Lustre {
   /** The same of a FID, which is not opened: of whatever it is, and nothing is restored. */
   lookByFid(mount: string, fid: Fid, xattrs: readonly string[]): Promise<FileLook>;
   /**
-   * Opens a path, takes state and FID, and closes it, in one go; undefined when it is not that inode. `flags`: those of
-   * open(2). Rejects with LhsmError, op `open` where that fails.
+   * Opens each path, takes state and FID, and closes it, one after the other in one go; undefined for what is not that
+   * inode, the error (op `open` where that fails) of what cannot be looked at. `flags`: those of open(2).
    */
-  lookAtPath(path: string | Buffer, flags: number, ino: bigint): Promise<PathLook | undefined>;
+  lookAtPaths(paths: readonly PathToLook[], flags: number): Promise<(PathLook | LhsmError | undefined)[]>;
   /**
    * The attributes of names in an open directory, links not followed, in one go; of a name that cannot be looked at, the
    * errno.

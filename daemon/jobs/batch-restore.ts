@@ -36,7 +36,7 @@ export interface BatchRestoreOptions extends SourceOptions {
 export interface BatchRestoreTools {
   readonly lustre: Pick<
     Lustre,
-    'request' | 'hsmState' | 'currentAction' | 'lookAtNames' | 'lookAtPath' | 'fidToPath'
+    'request' | 'hsmState' | 'currentAction' | 'lookAtNames' | 'lookAtPaths' | 'fidToPath'
   >;
   readonly events?: Pick<AgentEmitter, 'on'>;
   /** Where agents of other nodes leave reasons; without it only those of this node's agent are known. */

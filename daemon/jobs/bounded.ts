@@ -23,3 +23,19 @@ export async function mapBounded<T, R>(
   if (failure) throw failure.error;
   return results;
 }
+
+/**
+ * The same where one call does for several: each takes an equal share of the items, `atOnce` calls at most, and gives as many
+ * results in their order.
+ */
+export async function mapShares<T, R>(
+  items: readonly T[],
+  atOnce: number,
+  run: (share: readonly T[]) => Promise<readonly R[]>,
+): Promise<R[]> {
+  const size = Math.max(1, Math.ceil(items.length / atOnce));
+  const shares = Array.from({ length: Math.ceil(items.length / size) }, (_, i) =>
+    items.slice(i * size, (i + 1) * size),
+  );
+  return (await mapBounded(shares, atOnce, run)).flat();
+}

@@ -1,14 +1,14 @@
 // Where batch restore takes its files from: trees or a list, only what is released, as found or the newest first.
 import { HsmStateFlag } from '../../native-bindings/constants.js';
 import { LhsmError } from '../../native-bindings/errors.js';
-import type { Fid, Lustre } from '../../native-bindings/lustre.js';
+import type { Fid, Lustre, PathLook } from '../../native-bindings/lustre.js';
 import { refusalOf, type AskedFile } from './asked-file.js';
-import { mapBounded } from './bounded.js';
+import { mapShares } from './bounded.js';
 import { findingOf, type Finding } from './finding.js';
 import { NewestFirst, type SpooledFile } from './newest-first.js';
 import { walkList } from './path-list.js';
 import { walkTree, type WalkBatch } from './tree-walk.js';
-import { isGone, lookAtWalkedFile, type WalkedEntry } from './walked-file.js';
+import { isGone, lookAtWalkedFiles, type WalkedEntry } from './walked-file.js';
 
 /** A released file. */
 export interface ReleasedFile extends AskedFile, SpooledFile {}
@@ -39,7 +39,7 @@ export interface SourceHooks {
 const LOOKS_AT_ONCE = 8;
 const BATCH_FILES = 64;
 
-export type StateTools = Pick<Lustre, 'lookAtPath' | 'lookAtNames'>;
+export type StateTools = Pick<Lustre, 'lookAtPaths' | 'lookAtNames'>;
 
 /**
  * Rejects with what `walkTree` and `walkList` reject with, and with the error of the state directory where that cannot hold the
@@ -82,10 +82,15 @@ async function* asFound(
 ): AsyncGenerator<ReleasedFile[], void, undefined> {
   for await (const { entries, problems } of batches(options, lustre, signal)) {
     for (const { path, error } of problems) hooks.onFinding(findingOf(path, error));
-    const looked = await mapBounded(entries, LOOKS_AT_ONCE, (entry) =>
-      lookAt(entry, options.mount, lustre, hooks),
+    // A released file has one block, an empty one none (mdt_pack_attr2body): with more it has content, and needs no look.
+    const maybe = entries.filter(({ kind, stat }) => kind === 'file' && stat.blocks <= 1n);
+    for (let skipped = maybe.length; skipped < entries.length; skipped += 1) hooks.onSkipped();
+    const looks = await mapShares(maybe, LOOKS_AT_ONCE, (some) =>
+      lookAtWalkedFiles(options.mount, some, lustre),
     );
-    const files = looked.filter((file) => file !== undefined);
+    const files = maybe
+      .map((entry, i) => releasedFile(entry, looks[i], hooks))
+      .filter((file) => file !== undefined);
     for (const file of files) hooks.onReleased(file);
     if (files.length > 0) yield files;
     signal.throwIfAborted();
@@ -104,34 +109,24 @@ function batches(
 }
 
 /** The file, if it is released and can be restored. */
-async function lookAt(
+function releasedFile(
   entry: WalkedEntry,
-  mount: string,
-  lustre: StateTools,
+  look: PathLook | LhsmError | undefined,
   hooks: SourceHooks,
-): Promise<ReleasedFile | undefined> {
-  // A released file has one block, an empty one none (mdt_pack_attr2body): with more it has content, and needs no look.
-  if (entry.kind !== 'file' || entry.stat.blocks > 1n) {
+): ReleasedFile | undefined {
+  if (look === undefined || isGone(look)) {
     hooks.onSkipped();
-    return undefined;
-  }
-  try {
-    const { state, fid } = await lookAtWalkedFile(mount, entry, lustre);
-    if ((state.states & HsmStateFlag.RELEASED) === 0) {
-      hooks.onSkipped();
-      return undefined;
-    }
-    const file = released(entry, fid);
-    const refusal = refusalOf('restore', file, state);
+  } else if (look instanceof LhsmError) {
+    hooks.onFinding(findingOf(entry.path, look));
+  } else if ((look.state.states & HsmStateFlag.RELEASED) === 0) {
+    hooks.onSkipped();
+  } else {
+    const file = released(entry, look.fid);
+    const refusal = refusalOf('restore', file, look.state);
     if (!refusal) return file;
     hooks.onFinding(findingOf(entry.path, refusal));
-    return undefined;
-  } catch (error) {
-    if (!(error instanceof LhsmError)) throw error;
-    if (isGone(error)) hooks.onSkipped();
-    else hooks.onFinding(findingOf(entry.path, error));
-    return undefined;
   }
+  return undefined;
 }
 
 function released({ path, stat }: WalkedEntry, fid: Fid): ReleasedFile {

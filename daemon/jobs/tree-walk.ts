@@ -7,7 +7,7 @@ import type { Lustre } from '../../native-bindings/lustre.js';
 import { showPath } from '../blobs/names.js';
 import { statDescriptor } from '../movers/descriptors.js';
 import { Share } from '../share.js';
-import { mapBounded } from './bounded.js';
+import { mapShares } from './bounded.js';
 import { Channel } from './channel.js';
 import { isStatusFile } from './status-file.js';
 import {
@@ -214,14 +214,10 @@ class Walk {
     const wanted = path.length > 0 ? names : names.filter((name) => !isOurs(name));
     if (wanted.length === 0) return [];
     // Several names a trip, and yet as many trips side by side as are allowed: the MDS answers them side by side.
-    const some = Math.ceil(wanted.length / this.#parallel);
-    const chunks = Array.from({ length: Math.ceil(wanted.length / some) }, (_, i) =>
-      wanted.slice(i * some, (i + 1) * some),
+    const looks = await mapShares(wanted, this.#parallel, (some) =>
+      this.#calls.run(() => this.#lustre.lookAtNames(fd, some)),
     );
-    const looks = await mapBounded(chunks, this.#parallel, (chunk) =>
-      this.#calls.run(() => this.#lustre.lookAtNames(fd, chunk)),
-    );
-    const found = looks.flat().map((look, i) => {
+    const found = looks.map((look, i) => {
       const name = wanted[i] ?? Buffer.alloc(0);
       const full = path.length === 0 ? name : Buffer.concat([path, Buffer.from('/'), name]);
       if (typeof look !== 'number') {

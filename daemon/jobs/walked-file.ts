@@ -105,22 +105,22 @@ export async function withWalkedFile<T>(
   }
 }
 
-/** State and FID of the very file that the walk has seen, in one trip to a thread; otherwise as `withWalkedFile`. */
-export async function lookAtWalkedFile(
+/**
+ * State and FID of the very files that the walk has seen, in one trip to a thread: of each, or why it cannot be looked at,
+ * which is as `withWalkedFile` rejects.
+ */
+export async function lookAtWalkedFiles(
   mount: string,
-  { path, stat }: WalkedEntry,
-  lustre: Pick<Lustre, 'lookAtPath'>,
-): Promise<PathLook> {
-  let look: PathLook | undefined;
-  try {
-    // Lustre makes inode numbers of FIDs: with the same one it is our file that is asked for, wherever the path leads.
-    look = await lustre.lookAtPath(below(mount, path), TO_LOOK, stat.ino);
-  } catch (error) {
-    if (isReplaced(error)) throw gone(path, error);
-    throw error;
-  }
-  if (!look) throw gone(path);
-  return look;
+  entries: readonly WalkedEntry[],
+  lustre: Pick<Lustre, 'lookAtPaths'>,
+): Promise<(PathLook | LhsmError)[]> {
+  // Lustre makes inode numbers of FIDs: with the same one it is our file that is asked for, wherever the path leads.
+  const paths = entries.map(({ path, stat }) => ({ path: below(mount, path), ino: stat.ino }));
+  const looks = await lustre.lookAtPaths(paths, TO_LOOK);
+  return entries.map(({ path }, i) => {
+    const look = looks[i];
+    return look === undefined || isReplaced(look) ? gone(path, look) : look;
+  });
 }
 
 /** ELOOP: a link has taken the name. */

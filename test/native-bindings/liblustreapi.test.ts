@@ -142,18 +142,24 @@ t.test('FIDs, paths, descriptors, data versions', async (t) => {
     message: /0xfedcba9876543210:0xffffffff:0x8.* on /,
   });
   const { ino } = statSync('/dev/null', { bigint: true });
-  const look = await lustre.lookAtPath('/dev/null', constants.O_RDONLY, ino);
-  t.match(look, { fid: { seq: 4n, oid: 5, ver: 6 }, state: { states: 0x8000000d, archiveId: 4 } });
+  const { O_RDONLY, O_NOFOLLOW } = constants;
+  const paths = [
+    { path: '/nowhere', ino },
+    { path: '/dev/null', ino },
+    { path: Buffer.from('/proc/self/exe'), ino },
+    { path: '/dev/null', ino: ino + 1n },
+  ];
+  t.match(await lustre.lookAtPaths(paths, O_RDONLY | O_NOFOLLOW), [
+    { code: 'ENOENT', op: 'open' },
+    { fid: { seq: 4n, oid: 5, ver: 6 }, state: { states: 0x8000000d, archiveId: 4 } },
+    { code: 'ELOOP' },
+    undefined,
+  ]);
   t.equal(openDescriptors(), before, 'closed again');
-  await t.rejects(lustre.lookAtPath('/nowhere', constants.O_RDONLY, ino), { code: 'ENOENT', op: 'open' });
-  const linkFlags = constants.O_RDONLY | constants.O_NOFOLLOW;
-  await t.rejects(lustre.lookAtPath('/proc/self/exe', linkFlags, ino), { code: 'ELOOP' });
-  t.equal(await lustre.lookAtPath('/dev/null', constants.O_RDONLY, ino + 1n), undefined, 'another inode');
   fake.fail('llapi_hsm_state_get', 25);
-  await t.rejects(lustre.lookAtPath('/dev/null', constants.O_RDONLY, ino), {
-    code: 'ENOTTY',
-    message: 'llapi_hsm_state_get_fd of /dev/null failed: ENOTTY',
-  });
+  t.match(await lustre.lookAtPaths([{ path: '/dev/null', ino }], O_RDONLY), [
+    { code: 'ENOTTY', message: 'llapi_hsm_state_get_fd of /dev/null failed: ENOTTY' },
+  ]);
   t.equal(openDescriptors(), before, 'closed again');
   fake.fail('llapi_open_by_fid', 2);
   await t.rejects(lustre.openByFid('/mnt', fid, 0), {

@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { lstat, mkdir, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
-import { entryOf, lookAtWalkedFile, withWalkedFile } from '../../../daemon/jobs/walked-file.js';
+import { entryOf, lookAtWalkedFiles, withWalkedFile } from '../../../daemon/jobs/walked-file.js';
 import { loadLustre } from '../../../native-bindings/liblustreapi.js';
 import { LustreSim } from '../../lustre-sim/lustre-sim.js';
 
@@ -22,9 +22,11 @@ t.afterEach(() => rm(dir, { recursive: true }));
 const walked = async () => entryOf(Buffer.from('dir/file'), await lstat(path, { bigint: true }));
 
 t.test('itself', async (t) => {
-  const { state, fid } = await lookAtWalkedFile(sim.mount, await walked(), lustre);
-  t.equal(state.states, 0);
-  t.same(fid, await lustre.pathToFid(path));
+  const entry = await walked();
+  const gone = { ...entry, path: Buffer.from('dir/gone') };
+  const looks = await lookAtWalkedFiles(sim.mount, [gone, entry], lustre);
+  t.match(looks[0], { name: 'LhsmError', code: 'ENOENT' });
+  t.match(looks[1], { state: { states: 0 }, fid: await lustre.pathToFid(path) }, 'whatever stands before it');
   t.equal(await withWalkedFile(sim.mount, await walked(), () => Promise.resolve('used')), 'used');
 });
 
@@ -52,7 +54,7 @@ for (const [name, change] of Object.entries(changes)) {
   t.test(name, async (t) => {
     const entry = await walked();
     await change();
-    await t.rejects(lookAtWalkedFile(sim.mount, entry, lustre), { name: 'LhsmError', code: 'ENOENT' });
+    t.match(await lookAtWalkedFiles(sim.mount, [entry], lustre), [{ name: 'LhsmError', code: 'ENOENT' }]);
     const use = () => t.fail('not to be used');
     await t.rejects(
       withWalkedFile(sim.mount, entry, () => Promise.resolve(use())),
