@@ -7,7 +7,7 @@ import type { CallFrame } from './call-frame.js';
 import type { CFunction, Memory } from './ffi.js';
 import { layouts } from './layouts.js';
 import { callError, libc } from './libc.js';
-import type { CopyAction, Extent, Fid } from './lustre.js';
+import type { CopyAction, Extent, Fid, FileLook } from './lustre.js';
 import { formatFid } from './lustre.js';
 import { readFid, writeExtent } from './structs.js';
 
@@ -55,7 +55,11 @@ export class LlapiAction implements CopyAction {
   #last: Promise<unknown> = Promise.resolve();
 
   /** `data` is the call of addOpenData, when begin has made it. */
-  constructor(begun: BegunAction, data?: SequencedCall) {
+  constructor(
+    begun: BegunAction,
+    data?: SequencedCall,
+    readonly look?: FileLook,
+  ) {
     this.#begun = begun;
     this.#fn = begun.fn;
     this.#handle = begun.handle;

@@ -12,8 +12,8 @@ import { errnoNumber, LhsmError } from './errors.js';
 import { CELL, type CFunction, Memory } from './ffi.js';
 import { layouts } from './layouts.js';
 import { callError, type Libc, libc, linux } from './libc.js';
-import type { ActionList, BeginOptions, CopyAction, Copytool, Fid } from './lustre.js';
-import { formatFid } from './lustre.js';
+import type { ActionList, BeginOptions, CopyAction, Copytool, Fid, FileLook } from './lustre.js';
+import { fidPath, formatFid } from './lustre.js';
 import { decodeActionItem, decodeActionList, writeFid } from './structs.js';
 
 export const copytoolSignatures = {
@@ -40,6 +40,15 @@ const MAX_SEQUENCES = 4096;
 
 const EWOULDBLOCK = errnoNumber('EAGAIN');
 const EPIPE = errnoNumber('EPIPE');
+
+/** The action has begun, whatever has come of the look. */
+function readOrNothing(look: (subject: string) => FileLook | undefined): FileLook | undefined {
+  try {
+    return look('');
+  } catch {
+    return undefined;
+  }
+}
 
 function wake(fd: number): void {
   try {
@@ -228,6 +237,9 @@ class LlapiCopytool implements Copytool {
           { after: mdt.asked?.call },
         );
         const data = options.opensData ? addOpenData(this.#fn, sequence, new Load(cell), begin) : undefined;
+        const look =
+          options.look &&
+          libc().addLookAt(frame, sequence, fidPath(this.#mount, fid), options.look, undefined, begin);
         await sequence.run();
         for (const call of mdt.asked ? [mdt.asked.call, begin] : [begin]) {
           if (call.value < 0) throw callError(call.name, formatFid(fid), -call.value);
@@ -235,7 +247,8 @@ class LlapiCopytool implements Copytool {
         if (mdt.asked) this.#noteMdt(fid, mdt.asked.cell.bytes.readInt32LE());
         const handle = cell.bytes.readBigUInt64LE();
         const closesLast = action === CopytoolAction.RESTORE;
-        return new LlapiAction({ fn: this.#fn, fid, handle, scratch: this.#fid, closesLast, ended }, data);
+        const begun = { fn: this.#fn, fid, handle, scratch: this.#fid, closesLast, ended };
+        return new LlapiAction(begun, data, look && readOrNothing(look));
       });
     } catch (error) {
       ended();

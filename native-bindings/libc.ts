@@ -199,15 +199,30 @@ export class Libc {
     return withRoom((room) =>
       callPool().run(async (frame) => {
         const sequence = new CallSequence(frame);
-        const file = frame.cstring(path);
-        const { call, struct } = this.#addStatx(frame, sequence, linux.AT_FDCWD, file);
-        const xattrs = this.#addXattrs(frame, sequence, { fn: this.#fn.lgetxattr, file }, names, room, call);
+        const read = this.addLookAt(frame, sequence, path, names, room);
         await sequence.run();
-        if (call.value < 0) throw callError('statx', subject, call.errno);
-        const read = xattrs(subject);
-        return read && { attributes: readStatx(struct.bytes), xattrs: read };
+        return read(subject);
       }),
     );
+  }
+
+  /** Adds to a sequence what `lookAt` does, as addLook. */
+  addLookAt(
+    frame: CallFrame,
+    sequence: CallSequence,
+    path: string,
+    names: readonly string[],
+    room = XATTR_GUESS_BYTES,
+    after?: SequencedCall,
+  ): (subject: string) => FileLook | undefined {
+    const file = frame.cstring(path);
+    const { call, struct } = this.#addStatx(frame, sequence, linux.AT_FDCWD, file, after);
+    const xattrs = this.#addXattrs(frame, sequence, { fn: this.#fn.lgetxattr, file }, names, room, call);
+    return (subject) => {
+      if (call.value < 0) throw callError('statx', subject, call.errno);
+      const read = xattrs(subject);
+      return read && { attributes: readStatx(struct.bytes), xattrs: read };
+    };
   }
 
   /** As Lustre.lookAtNames. */

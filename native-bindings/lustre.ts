@@ -52,10 +52,14 @@ export interface BeginOptions {
   readonly isError?: boolean;
   /** Opens the data in the same go, for `openData` to give. */
   readonly opensData?: boolean;
+  /** Looks at the file in the same go, as `lookByFid` does, once it has begun: its attributes and these xattrs. */
+  readonly look?: readonly string[];
 }
 
 /** An action that has begun (struct hsm_copyaction_private). `end` must be called exactly once. */
 export interface CopyAction {
+  /** What `BeginOptions.look` has found; undefined without it, and where looking failed: then `lookByFid` says why. */
+  readonly look?: FileLook | undefined;
   /** The FID that holds the data: on restore the volatile file's, else the file's own. */
   dataFid(): Fid;
   /** A descriptor of the data, the same each time; `end` closes it. */

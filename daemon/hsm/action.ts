@@ -7,6 +7,7 @@ import { describeError, errnoFor, errnoName, hasCode, LhsmError } from '../../na
 import { formatFid, type ActionItem, type CopyAction, type Copytool } from '../../native-bindings/lustre.js';
 import type { ArchiveContainer } from '../blobs/archive-container.js';
 import type { ActionKind, ActionResult, AgentEmitter, Lane } from '../events.js';
+import { MEMORY_XATTRS } from '../movers/file-record.js';
 import type { Mover, MoverOutcome, MoverTools } from '../movers/mover.js';
 import { newCounters, type TransferCounters } from '../transfer/transfer.js';
 import type { BytesGate } from './bytes-gate.js';
@@ -279,6 +280,7 @@ export class Action implements Task {
           item: this.item,
           container,
           fd,
+          look: handle.look,
           counters: this.counters,
           log: this.#tools.log,
           admit: async (sizeBytes, blob) => {
@@ -316,7 +318,10 @@ export class Action implements Task {
   #begin(opensData: boolean): Promise<void> {
     this.#beginning ??= (async () => {
       const { mountFd, copytool } = this.#tools;
-      const options = this.kind === 'restore' ? { opensData, mountFd } : { opensData };
+      // What is begun before its turn is looked at when that has come: the file may change until then.
+      const look = opensData ? { look: MEMORY_XATTRS } : {};
+      // Of a file with data the look might wait for an OST, and the handle with it.
+      const options = this.kind === 'restore' ? { opensData, mountFd, ...look } : { opensData };
       const handle = await this.#shared(() => copytool().begin(withDataFid(this.item), options));
       this.#begunAtMs = performance.now();
       this.#lastSentAtMs = this.#begunAtMs;

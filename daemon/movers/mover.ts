@@ -2,7 +2,7 @@
 // begun. Movers move content and attributes; they never begin, progress or end anything.
 import type { Logger } from 'pino';
 import type { ArchiveContainer } from '../blobs/archive-container.js';
-import type { ActionItem, Lustre } from '../../native-bindings/lustre.js';
+import type { ActionItem, FileLook, Lustre } from '../../native-bindings/lustre.js';
 import type { HostOs } from '../../native-bindings/host.js';
 import type { Share } from '../share.js';
 import type { TransferCounters, TransferEngine } from '../transfer/transfer.js';
@@ -33,6 +33,8 @@ export interface MoverJob {
   readonly container: ArchiveContainer;
   /** Archive: the file, open for reading. Restore: the new, empty data file, open for writing. Remove: -1. */
   readonly fd: number;
+  /** Restore: the file, as it was looked at when the action began (MEMORY_XATTRS); undefined when that is still to be done. */
+  readonly look?: FileLook | undefined;
   readonly counters: TransferCounters;
   readonly log: Logger;
   /**

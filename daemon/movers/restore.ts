@@ -30,7 +30,8 @@ export const restore: Mover = async (job, tools, signal) => {
     job.log.debug({ dataBytes: job.item.data.length }, 'restore: the request carries data, not used');
   }
   // By its FID, for its attributes only: reading it would wait for this very restore.
-  const { attributes, xattrs } = await tools.lustre.lookByFid(tools.mount, job.item.fid, MEMORY_XATTRS);
+  const { attributes, xattrs } =
+    job.look ?? (await tools.lustre.lookByFid(tools.mount, job.item.fid, MEMORY_XATTRS));
   if (!isRegular(attributes)) throw notARegularFile(job.item.fid, 'restore');
   const memory = recall(xattrs, job.container);
   const fileSystem = await fileSystemId(tools.lustre, tools.mount);

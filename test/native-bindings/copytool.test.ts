@@ -1,13 +1,13 @@
 // Registrations and actions over a stand-in library: what is received, in which order calls reach C, and that no
 // handle reaches C after its end.
 import { spawnSync } from 'node:child_process';
-import { closeSync, fstatSync, readFileSync } from 'node:fs';
+import { closeSync, fstatSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import t from 'tap';
 import { callPool } from '../../native-bindings/call-pool.js';
 import { CopytoolAction } from '../../native-bindings/constants.js';
-import type { ActionList } from '../../native-bindings/lustre.js';
+import { fidPath, type ActionList } from '../../native-bindings/lustre.js';
 import { encodeActionItem } from '../../native-bindings/structs.js';
 import { Fake, itemOf, listOf } from './fake.js';
 import { openDescriptors, root } from './helpers.js';
@@ -211,6 +211,21 @@ t.test(
     await tool.unregister();
   },
 );
+
+t.test('begin looks at the file in the same go, and is none the worse for a look that fails', async (t) => {
+  const mount = t.testdir({ '.lustre': { fid: { '0x200000401:0x7:0x0': 'content' } } });
+  const tool = await fake.lustre.register(mount, []);
+  const begun = await tool.begin(item, { look: ['user.none'] });
+  t.match(begun.look, { attributes: { size: 7n }, xattrs: [undefined] });
+  await begun.end(extent, 0, 0);
+  rmSync(fidPath(mount, itemOf(7n).fid));
+  const gone = await tool.begin(item, { look: ['user.none'] });
+  t.equal(gone.look, undefined);
+  await gone.end(extent, 0, 0);
+  fake.fail('llapi_hsm_action_begin', 125);
+  await t.rejects(tool.begin(item, { look: [] }), { code: 'ECANCELED' });
+  await tool.unregister();
+});
 
 t.test('errors of begin, progress and end carry the function, the FID and the errno', async (t) => {
   const tool = await fake.lustre.register('/mnt/lustre', []);

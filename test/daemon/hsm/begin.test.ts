@@ -5,7 +5,13 @@ import { join } from 'node:path';
 import { pino } from 'pino';
 import t, { type Test } from 'tap';
 import { CopytoolAction } from '../../../native-bindings/constants.js';
-import type { ActionItem, BeginOptions, CopyAction } from '../../../native-bindings/lustre.js';
+import type {
+  ActionItem,
+  BeginOptions,
+  CopyAction,
+  FileAttributes,
+  FileLook,
+} from '../../../native-bindings/lustre.js';
 import type { ArchiveContainer } from '../../../daemon/blobs/archive-container.js';
 import { parseConfig } from '../../../daemon/config/load.js';
 import { AgentEmitter } from '../../../daemon/events.js';
@@ -13,20 +19,22 @@ import { Action, type ActionTools } from '../../../daemon/hsm/action.js';
 import { Share } from '../../../daemon/share.js';
 import { BytesGate } from '../../../daemon/hsm/bytes-gate.js';
 import { Journal } from '../../../daemon/hsm/journal.js';
+import { MEMORY_XATTRS } from '../../../daemon/movers/file-record.js';
 import type { Mover, MoverJob, MoverTools } from '../../../daemon/movers/mover.js';
 import { MINIMAL } from '../config/helpers.js';
 import { FakeCopytool, makeItem } from './fake-coordinator.js';
 
 const { ARCHIVE, RESTORE, REMOVE } = CopytoolAction;
 const MOUNT_FD = 77;
+const LOOK: FileLook = { attributes: {} as FileAttributes, xattrs: [undefined, undefined] };
 
 /** Remembers the options of every begin. */
 class Recorder extends FakeCopytool {
   readonly options: BeginOptions[] = [];
 
-  override begin(raw: Buffer, options: BeginOptions = {}): Promise<CopyAction> {
+  override async begin(raw: Buffer, options: BeginOptions = {}): Promise<CopyAction> {
     this.options.push(options);
-    return super.begin(raw, options);
+    return { ...(await super.begin(raw, options)), ...(options.look ? { look: LOOK } : {}) };
   }
 }
 
@@ -65,16 +73,19 @@ async function carryOut(t: Test, item: ActionItem): Promise<{ copytool: Recorder
   return { copytool, jobs };
 }
 
-t.test('a restore begins on the MDT of its file, and what has data opens it in the same go', async (t) => {
-  for (const [action, options] of [
-    [RESTORE, { opensData: true, mountFd: MOUNT_FD }],
-    [ARCHIVE, { opensData: true }],
-    [REMOVE, { opensData: false }],
-  ] as const) {
-    const { copytool } = await carryOut(t, makeItem(action));
-    t.same(copytool.options, [options]);
-  }
-});
+t.test(
+  'a restore begins on the MDT of its file and looks at it, and what has data opens it, in the same go',
+  async (t) => {
+    for (const [action, options] of [
+      [RESTORE, { opensData: true, mountFd: MOUNT_FD, look: MEMORY_XATTRS }],
+      [ARCHIVE, { opensData: true }],
+      [REMOVE, { opensData: false }],
+    ] as const) {
+      const { copytool } = await carryOut(t, makeItem(action));
+      t.same(copytool.options, [options]);
+    }
+  },
+);
 
 t.test('content moves through the descriptor that begin gave, a remove has none', async (t) => {
   for (const action of [ARCHIVE, RESTORE, REMOVE]) {
@@ -84,6 +95,14 @@ t.test('content moves through the descriptor that begin gave, a remove has none'
       action === REMOVE ? [-1] : copytool.fds,
     );
   }
+});
+
+t.test('what begin has seen of the file is given to the mover', async (t) => {
+  const { jobs } = await carryOut(t, makeItem(RESTORE));
+  t.same(
+    jobs.map(({ look }) => look),
+    [LOOK],
+  );
 });
 
 t.test('by default a restore keeps quiet for minutes, and beats well before its request times out', (t) => {
