@@ -64,8 +64,12 @@ interface Flushable extends DestinationStream {
 /** pino's number of the level `error`. */
 const ERROR_LEVEL = 50;
 
+/** So long a line waits for others, or until there are so many characters. */
+const GATHER_MS = 20;
+const GATHER_LENGTH = 64 * 1024;
+
 /**
- * Cleans and dresses each line on its way out; those of one turn of the event loop go together, for a write costs more than a
+ * Cleans and dresses each line on its way out; those of a few milliseconds go together, for a write costs much more than a
  * line. Errors do not wait. pino sets lastLevel because of the metadata symbol.
  */
 class LineStream implements DestinationStream {
@@ -75,7 +79,7 @@ class LineStream implements DestinationStream {
   readonly #format: Format;
   readonly #gathers: boolean;
   #waiting = '';
-  #due: NodeJS.Immediate | undefined;
+  #due: NodeJS.Timeout | undefined;
 
   constructor(out: Flushable, format: Format, gathers: boolean) {
     this.#out = out;
@@ -87,11 +91,12 @@ class LineStream implements DestinationStream {
     const clean = redact(line);
     if (this.#format === 'journald') this.#waiting += `<${PRIORITY[this.lastLevel] ?? 6}>${clean}`;
     else this.#waiting += this.#format === 'pretty' ? prettyLine(clean) : clean;
-    if (!this.#gathers || this.lastLevel >= ERROR_LEVEL) this.handOn();
+    const isDue = this.lastLevel >= ERROR_LEVEL || this.#waiting.length >= GATHER_LENGTH;
+    if (!this.#gathers || isDue) this.handOn();
     else {
-      this.#due ??= setImmediate(() => {
+      this.#due ??= setTimeout(() => {
         this.handOn();
-      });
+      }, GATHER_MS).unref();
     }
   }
 
@@ -103,7 +108,7 @@ class LineStream implements DestinationStream {
   }
 
   handOn(): void {
-    clearImmediate(this.#due);
+    clearTimeout(this.#due);
     this.#due = undefined;
     const lines = this.#waiting;
     this.#waiting = '';
