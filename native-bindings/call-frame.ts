@@ -62,11 +62,12 @@ export class CallFrame {
   /** Has a thread make the list of calls that begins at the address. Rejects with LhsmError when there is no thread. */
   make(calls: bigint): Promise<void> {
     if (this.#busy) return Promise.reject(new Error('the frame is in use'));
-    return new Promise((resolve) => {
-      callThreads().start(this.#trip, calls, () => {
+    return new Promise((resolve, reject) => {
+      callThreads().start(this.#trip, calls, (failure) => {
         // `this`, held by this closure, holds every buffer that C was using.
         this.#busy = false;
-        resolve();
+        if (failure) reject(failure);
+        else resolve();
       });
       this.#busy = true;
     });

@@ -96,14 +96,16 @@ int open_threads(void) {
   return ends[0];
 }
 
-// Has a trip made; its id comes through the pipe when it is over. Gives 0, or below 0 an errno when it will not be made.
-__attribute__((visibility("default"))) int start_trip(struct trip *trip);
-int start_trip(struct trip *trip) {
+// Has a list of trips made; the id of each comes through the pipe when it is over. Gives 0, or below 0 an errno when none of them
+// will be made.
+__attribute__((visibility("default"))) int start_trips(struct trip *list);
+int start_trips(struct trip *list) {
+  struct trip *last = list;
+  while (last->next != NULL) last = last->next;
   pthread_mutex_lock(&lock);
-  trip->next = NULL;
   struct trip **const former = end;
-  *end = trip;
-  end = &trip->next;
+  *end = list;
+  end = &last->next;
   int failure = rouse();
   if (threads > 0) failure = 0;
   // Without a thread nothing else can be in the queue.

@@ -2,11 +2,12 @@
 // for the reasons that stand there.
 import { fileURLToPath } from 'node:url';
 import { errnoName, LhsmError } from './errors.js';
-import { CELL, loadLibrary, type CFunction, type Memory } from './ffi.js';
+import { CELL, loadLibrary, type CFunction, type Memory, type SignatureTable } from './ffi.js';
 import { IdPipe } from './id-pipe.js';
 
 /** Offsets in struct trip of call-threads.c. */
 const CALLS_AT = 0;
+const NEXT_AT = CELL;
 const ID_AT = 2 * CELL;
 export const TRIP_BYTES = 3 * CELL;
 
@@ -15,27 +16,43 @@ const PROD_MS = 1000;
 
 const BUILD = 'Run npm run build on this machine.';
 
+/** Functions of our own library of calls. Throws LhsmError when it is not there. */
+export function loadCalls<const T extends SignatureTable>(table: T): { readonly [K in keyof T]: CFunction } {
+  const library = fileURLToPath(new URL('calls.so', import.meta.url));
+  return loadLibrary(library, table, { missing: BUILD, symbols: BUILD });
+}
+
+/** So many trips are handed over together, for that costs more than making one ready; fewer at the end of a turn. */
+const TOGETHER = 16;
+
+/** Called once, when the trip is over, or with the reason why it was not made. */
+export type TripDone = (failure?: LhsmError) => void;
+
 class CallThreads {
   readonly #start: CFunction;
   readonly #prod: CFunction;
   #isShort = false;
   readonly #done: IdPipe;
   /** Whom to tell that the trip of this id is over. */
-  readonly #waiting: ((() => void) | undefined)[] = [];
+  readonly #waiting: (TripDone | undefined)[] = [];
   readonly #freeIds: number[] = [];
   #trips = 0;
+  /** Ready, and not handed over yet: a list of C's, and the ids in it. */
+  #first: Memory | undefined;
+  #last: Memory | undefined;
+  #ready: number[] = [];
+  /** Bound once: it is called for every turn. */
+  readonly #handOver = (): void => {
+    this.#handOverReady();
+  };
 
   constructor() {
-    const fn = loadLibrary(
-      fileURLToPath(new URL('calls.so', import.meta.url)),
-      {
-        open_threads: { result: 'i32', args: [] },
-        start_trip: { result: 'i32', args: ['ptr'] },
-        prod_threads: { result: 'i32', args: [] },
-      },
-      { missing: BUILD, symbols: BUILD },
-    );
-    this.#start = fn.start_trip;
+    const fn = loadCalls({
+      open_threads: { result: 'i32', args: [] },
+      start_trips: { result: 'i32', args: ['ptr'] },
+      prod_threads: { result: 'i32', args: [] },
+    });
+    this.#start = fn.start_trips;
     this.#prod = fn.prod_threads;
     const fd = fn.open_threads.int();
     if (fd < 0) throw failure('pipe2', -fd);
@@ -48,32 +65,42 @@ class CallThreads {
   }
 
   /**
-   * Has the list of calls that begins at `calls` made. `done` is called when it is over; until then the memory of both is C's.
-   * Throws LhsmError when there is no thread to make them.
+   * Has the list of calls that begins at `calls` made, at the end of this turn of the event loop at the latest. Until `done` is
+   * called the memory of both is C's.
    */
-  start(trip: Memory, calls: bigint, done: () => void): void {
+  start(trip: Memory, calls: bigint, done: TripDone): void {
     const id = this.#freeIds.pop() ?? this.#waiting.length;
     trip.bytes.writeBigUInt64LE(calls, CALLS_AT);
+    trip.bytes.writeBigUInt64LE(0n, NEXT_AT);
     trip.bytes.writeInt32LE(id, ID_AT);
     this.#waiting[id] = done;
-    const rc = this.#start.int(trip);
-    if (rc < 0) {
-      this.#forget(id);
-      throw failure('pthread_create', -rc);
-    }
     if (this.#trips++ === 0) this.#done.ref();
+    this.#last?.bytes.writeBigUInt64LE(trip.address, NEXT_AT);
+    this.#last = trip;
+    if (this.#first === undefined) {
+      this.#first = trip;
+      process.nextTick(this.#handOver);
+    }
+    if (this.#ready.push(id) >= TOGETHER) this.#handOverReady();
   }
 
-  #hear(id: number): void {
+  #handOverReady(): void {
+    const first = this.#first;
+    if (!first) return;
+    const ids = this.#ready;
+    this.#first = this.#last = undefined;
+    this.#ready = [];
+    const rc = this.#start.int(first);
+    if (rc >= 0) return;
+    for (const id of ids) this.#hear(id, failure('pthread_create', -rc));
+  }
+
+  #hear(id: number, failed?: LhsmError): void {
     const done = this.#waiting[id];
-    this.#forget(id);
-    if (--this.#trips === 0) this.#done.unref();
-    done?.();
-  }
-
-  #forget(id: number): void {
     this.#waiting[id] = undefined;
     this.#freeIds.push(id);
+    if (--this.#trips === 0) this.#done.unref();
+    done?.(failed);
   }
 
   /** What waits while all threads hang, and no other could be had, must not wait for one of them. Says so once a shortage. */

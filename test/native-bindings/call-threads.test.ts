@@ -93,6 +93,8 @@ t.test(
     rmSync(shortage);
     const [read, write] = libc().pipe();
     const hangs = libc().poll(new CallFrame(), [read]);
+    // It is handed to a thread at the end of the turn.
+    await new Promise(setImmediate);
     writeFileSync(shortage, '');
     const warned = [];
     process.on('warning', (warning) => {
