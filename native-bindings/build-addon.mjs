@@ -19,7 +19,7 @@ const libraries = {
     sources: ['crc64.c', 'crc64-core.c'],
     isGood: (file) => require(file).implementations.length > 0,
   },
-  'calls.so': { sources: ['call-sequence.c', 'call-threads.c'], isGood: opens },
+  'calls.so': { sources: ['call-sequence.c', 'call-threads.c', 'path-xattr.c'], isGood: opens },
   'wire.node': {
     sources: [
       ...['wire.c', 'tls-session.c', 'body-thread.c', 'small-get.c', 'link.c', 'byte-io.c', 'work-threads.c'],

@@ -1,9 +1,11 @@
 // The few calls of the C library that Node lacks: extended attributes, times, sparse files, locks, poll on
 // descriptors, sd_notify. liblustreapi.ts calls it; the daemon's top level takes loadHost() from it.
+import { constants as fsConstants } from 'node:fs';
 import { constants } from 'node:os';
 import { callPool } from './call-pool.js';
 import type { CallFrame } from './call-frame.js';
 import { callOnce, CallSequence, type Load, type SequencedCall } from './call-sequence.js';
+import { loadCalls } from './call-threads.js';
 import { errnoName, errnoNumber, LhsmError } from './errors.js';
 import { type CArg, type CFunction, loadLibrary, Memory, memoryAt } from './ffi.js';
 import type { HostOs } from './host.js';
@@ -40,6 +42,7 @@ export const linux = {
   FD_CLOEXEC: 1,
   O_CLOEXEC: 0o2000000,
   O_NONBLOCK: 0o4000,
+  O_PATH: 0o10000000,
   LOCK_EX: 2,
   LOCK_NB: 4,
   POLLIN: 1,
@@ -90,7 +93,12 @@ const NS_PER_SECOND = 1_000_000_000n;
 const fileName = (file: number | string | Buffer): string =>
   typeof file === 'number' ? `descriptor ${file}` : file.toString();
 
-type Functions = { readonly [K in keyof typeof signatures]: CFunction };
+/** Of path-xattr.c. */
+const ownSignatures = {
+  path_getxattr: { result: 'i64', args: ['i32', 'ptr', 'ptr', 'u64'] },
+} as const;
+
+type Functions = { readonly [K in keyof (typeof signatures & typeof ownSignatures)]: CFunction };
 
 export class Libc {
   readonly #fn: Functions;
@@ -99,10 +107,11 @@ export class Libc {
   readonly #scratch = Memory.allocate(linux.SUN_PATH_BYTES + 2);
 
   constructor() {
-    this.#fn = loadLibrary(null, signatures, {
+    const system = loadLibrary(null, signatures, {
       missing: 'This system is not supported.',
       symbols: 'This system is not supported: GNU/Linux (glibc) is needed.',
     });
+    this.#fn = { ...system, ...loadCalls(ownSignatures) };
     // The location of a thread's errno stays where it is for the thread's life. Reading it in place leaves
     // nothing between the call and the look at errno that could change it.
     this.#errno = memoryAt(this.#fn.__errno_location.address(), 4);
@@ -184,9 +193,10 @@ export class Libc {
     names: readonly string[],
     room: number,
     after?: SequencedCall,
+    fn = this.#fn.fgetxattr,
   ): (subject: string) => FileLook | undefined {
     const attributes = this.addStat(frame, sequence, fd, after);
-    const from = { fn: this.#fn.fgetxattr, file: fd };
+    const from = { fn, file: fd };
     const xattrs = this.#addXattrs(frame, sequence, from, names, room, after);
     return (subject) => {
       const read = { attributes: attributes(subject), xattrs: xattrs(subject) };
@@ -194,7 +204,10 @@ export class Libc {
     };
   }
 
-  /** The same of a path, a link not followed: nothing is opened, which saves the MDS an open and a close. */
+  /**
+   * The same of a path, a link not followed: an O_PATH descriptor opens nothing, which saves the MDS an open and a close, but
+   * keeps what the path has led to.
+   */
   lookAt(path: string, names: readonly string[], subject: string): Promise<FileLook> {
     return withRoom((room) =>
       callPool().run(async (frame) => {
@@ -215,13 +228,14 @@ export class Libc {
     room = XATTR_GUESS_BYTES,
     after?: SequencedCall,
   ): (subject: string) => FileLook | undefined {
-    const file = frame.cstring(path);
-    const { call, struct } = this.#addStatx(frame, sequence, linux.AT_FDCWD, file, after);
-    const xattrs = this.#addXattrs(frame, sequence, { fn: this.#fn.lgetxattr, file }, names, room, call);
+    const flags = linux.O_PATH | fsConstants.O_NOFOLLOW;
+    const open = this.addOpen(sequence, frame.cstring(path), flags, after);
+    const fn = this.#fn.path_getxattr;
+    const read = this.addLook(frame, sequence, open.asArgument, names, room, open, fn);
+    this.addClose(sequence, open.asArgument, open);
     return (subject) => {
-      if (call.value < 0) throw callError('statx', subject, call.errno);
-      const read = xattrs(subject);
-      return read && { attributes: readStatx(struct.bytes), xattrs: read };
+      if (open.value < 0) throw callError('open', subject, open.errno);
+      return read(subject);
     };
   }
 
@@ -276,8 +290,8 @@ export class Libc {
   }
 
   /** Adds open, close-on-exec and of what exists, to a sequence. */
-  addOpen(sequence: CallSequence, path: Memory, flags: number): SequencedCall {
-    return sequence.add(this.#fn.open, [path, flags | linux.O_CLOEXEC]);
+  addOpen(sequence: CallSequence, path: Memory, flags: number, after?: SequencedCall): SequencedCall {
+    return sequence.add(this.#fn.open, [path, flags | linux.O_CLOEXEC], { after });
   }
 
   /** Adds close to a sequence. */

@@ -76,7 +76,7 @@ t.test(
 
 t.test('the compiler has nothing to say', (t) => {
   const source = (name: string): string => fixture(`../../native-bindings/${name}`);
-  const sources = [source('call-sequence.c'), source('call-threads.c')];
+  const sources = ['call-sequence.c', 'call-threads.c', 'path-xattr.c'].map(source);
   gcc(`${t.testdir()}/calls.so`, '-std=gnu11', '-O2', '-fPIC', '-shared', '-pthread', ...sources);
   t.pass();
   t.end();

@@ -1,6 +1,6 @@
 // Every call by path, descriptor and FID over a stand-in library: arguments reach C whole, results come back whole,
 // errors name function, subject and errno.
-import { closeSync, constants, lstatSync, openSync, readFileSync, statSync } from 'node:fs';
+import { closeSync, constants, lstatSync, symlinkSync, openSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { UserAction } from '../../native-bindings/constants.js';
@@ -136,9 +136,12 @@ t.test('FIDs, paths, descriptors, data versions', async (t) => {
   const { attributes, xattrs } = await lustre.lookByFid(mount, fid, ['user.none']);
   t.match(attributes, { size: 7n, mode: lstatSync(fidPath(mount, fid), { bigint: true }).mode });
   t.same(xattrs, [undefined]);
+  symlinkSync('nowhere', fidPath(mount, { ...fid, ver: 9 }));
+  const link = await lustre.lookByFid(mount, { ...fid, ver: 9 }, ['trusted.none']);
+  t.match(link, { attributes: { size: 7n }, xattrs: [undefined] }, 'the link itself');
   await t.rejects(lustre.lookByFid(mount, { ...fid, ver: 8 }, []), {
     code: 'ENOENT',
-    op: 'statx',
+    op: 'open',
     message: /0xfedcba9876543210:0xffffffff:0x8.* on /,
   });
   const { ino } = statSync('/dev/null', { bigint: true });
