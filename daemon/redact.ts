@@ -42,14 +42,19 @@ export function redact(text: string): string {
 const secretName =
   /^(?:authorization|x-ms-copy-source-authorization|account-?key|sas|sas-?token|signature|sig|secret|client-?secret|password|connection-?string|access-?token|token)$/;
 
+/** The names that were asked for: the log's lines have the same few over and over. */
+const knownNames = new Map<string, boolean>();
+const MAX_KNOWN_NAMES = 1000;
+
 /** Whether the value under this name must not be shown, whatever it is. */
 export function isSecretName(name: string): boolean {
-  return secretName.test(
-    name
-      .replaceAll('_', '-')
-      .replaceAll(/([a-z])([A-Z])/g, '$1-$2')
-      .toLowerCase(),
-  );
+  let isSecret = knownNames.get(name);
+  if (isSecret === undefined) {
+    const words = name.replaceAll('_', '-').replaceAll(/([a-z])([A-Z])/g, '$1-$2');
+    isSecret = secretName.test(words.toLowerCase());
+    if (knownNames.size < MAX_KNOWN_NAMES) knownNames.set(name, isSecret);
+  }
+  return isSecret;
 }
 
 export { HIDDEN as REDACTED };
