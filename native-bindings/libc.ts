@@ -49,6 +49,7 @@ export const linux = {
   POLLHUP: 0x10,
   POLLFD_BYTES: 8,
   AT_EMPTY_PATH: 0x1000,
+  AT_STATX_DONT_SYNC: 0x4000,
   STATX_BASIC_STATS: 0x7ff,
   SEEK_DATA: 3,
   SEEK_HOLE: 4,
@@ -263,17 +264,33 @@ export class Libc {
     };
   }
 
-  /** Of a name in a directory, or of the descriptor itself; never through a link. */
+  /** The same for the inode's number alone, which never changes: neither MDT nor OST is asked. */
+  addInode(
+    frame: CallFrame,
+    sequence: CallSequence,
+    fd: number | Load,
+    after?: SequencedCall,
+  ): (subject: string) => bigint {
+    const more = linux.AT_STATX_DONT_SYNC;
+    const { call, struct } = this.#addStatx(frame, sequence, fd, undefined, after, more);
+    return (subject) => {
+      if (call.value < 0) throw callError('statx', subject, call.errno);
+      return readStatx(struct.bytes).ino;
+    };
+  }
+
+  /** Of a name in a directory, or of the descriptor itself; never through a link. `more`: other flags of statx. */
   #addStatx(
     frame: CallFrame,
     sequence: CallSequence,
     fd: number | Load,
     name: Memory | undefined,
     after?: SequencedCall,
+    more = 0,
   ): { readonly call: SequencedCall; readonly struct: Memory } {
     const struct = frame.alloc(layouts.statx.size);
     const flags = name ? linux.AT_SYMLINK_NOFOLLOW : linux.AT_EMPTY_PATH;
-    const args = [fd, name ?? frame.cstring(''), flags, linux.STATX_BASIC_STATS, struct];
+    const args = [fd, name ?? frame.cstring(''), flags | more, linux.STATX_BASIC_STATS, struct];
     return { call: sequence.add(this.#fn.statx, args, { after }), struct };
   }
 

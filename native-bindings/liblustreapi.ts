@@ -311,7 +311,7 @@ class Liblustreapi implements Lustre {
     const open = libc().addOpen(sequence, frame.cstring(path), flags);
     const state = frame.alloc(layouts.hsm_user_state.size);
     const fid = frame.alloc(layouts.lu_fid.size);
-    const attributes = libc().addStat(frame, sequence, open.asArgument, open);
+    const inode = libc().addInode(frame, sequence, open.asArgument, open);
     const stateCall = sequence.add(getState, [open.asArgument, state], { after: open });
     const fidCall = sequence.add(getFid, [open.asArgument, fid], { after: open });
     libc().addClose(sequence, open.asArgument, open);
@@ -319,7 +319,7 @@ class Liblustreapi implements Lustre {
       const subject = subjectOf(path);
       if (open.value < 0) throw callError('open', subject, open.errno);
       // Of a FIFO that has taken the name, say, there is no state.
-      if (attributes(subject).ino !== ino) return undefined;
+      if (inode(subject) !== ino) return undefined;
       check(getState.name, subject, stateCall.value);
       check(getFid.name, subject, fidCall.value);
       return { state: readHsmState(state.bytes), fid: readFid(fid.bytes) };
