@@ -73,19 +73,16 @@ async function carryOut(t: Test, item: ActionItem): Promise<{ copytool: Recorder
   return { copytool, jobs };
 }
 
-t.test(
-  'a restore begins on the MDT of its file and looks at it, and what has data opens it, in the same go',
-  async (t) => {
-    for (const [action, options] of [
-      [RESTORE, { opensData: true, mountFd: MOUNT_FD, look: MEMORY_XATTRS }],
-      [ARCHIVE, { opensData: true }],
-      [REMOVE, { opensData: false }],
-    ] as const) {
-      const { copytool } = await carryOut(t, makeItem(action));
-      t.same(copytool.options, [options]);
-    }
-  },
-);
+t.test('a restore begins on the MDT of its file, and what has data opens it in the same go', async (t) => {
+  for (const [action, options] of [
+    [RESTORE, { opensData: true, mountFd: MOUNT_FD, look: MEMORY_XATTRS }],
+    [ARCHIVE, { opensData: true }],
+    [REMOVE, { opensData: false }],
+  ] as const) {
+    const { copytool } = await carryOut(t, makeItem(action));
+    t.same(copytool.options, [options]);
+  }
+});
 
 t.test('content moves through the descriptor that begin gave, a remove has none', async (t) => {
   for (const action of [ARCHIVE, RESTORE, REMOVE]) {
