@@ -48,6 +48,11 @@ export class RawConnection {
     socket.on('error', () => undefined);
   }
 
+  /** Whether the peer has closed, in whichever way. */
+  get isOver(): boolean {
+    return this.#over;
+  }
+
   /** All bytes that arrived and no request has taken. */
   get unread(): Buffer {
     const all = this.#chunks.length === 1 ? this.#chunks[0] : undefined;
