@@ -75,7 +75,7 @@ static size_t take(struct body *body, unsigned char *into, size_t room) {
   }
   size_t bytes = 0;
   ERR_clear_error();
-  if (SSL_read_ex(body->session->ssl, into, room, &bytes)) return bytes;
+  if (tls_read(body->session, into, room, &bytes)) return bytes;
   int error = SSL_get_error(body->session->ssl, 0);
   // Then `refill` has said why.
   if (error == SSL_ERROR_WANT_READ) return 0;

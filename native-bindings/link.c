@@ -93,8 +93,7 @@ size_t link_receive(struct link *link, unsigned char *into, size_t room) {
   if (!link->session) return receive(&link->source, into, room);
   size_t bytes = 0;
   ERR_clear_error();
-  int result = SSL_read_ex(link->session->ssl, into, room, &bytes);
-  return result == 1 ? bytes : end_tls(link, result);
+  return tls_read(link->session, into, room, &bytes) ? bytes : end_tls(link, 0);
 }
 
 // --- making one ---

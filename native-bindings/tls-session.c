@@ -13,6 +13,9 @@
 // What may wait to be sent: a peer that has us answer for ever, and reads nothing, is not to have all memory. More than the
 // largest piece that is encrypted at once.
 #define SPILL_BYTES (1024 * 1024)
+// What may come without any content in it, the longest handshake included: key updates and tickets without end, which count as
+// life of the peer's, are not to be read for ever.
+#define BARREN_BYTES (1024 * 1024)
 
 static BIO_METHOD *memory_method;
 static pthread_once_t memory_once = PTHREAD_ONCE_INIT;
@@ -35,11 +38,13 @@ static int memory_read(BIO *bio, char *into, int wanted) {
   struct session *session = BIO_get_data(bio);
   BIO_clear_retry_flags(bio);
   if (wanted <= 0) return 0;
+  if (session->barren > BARREN_BYTES) return -1;
   size_t kept = session->kept_bytes - session->kept_at;
   if (kept > 0) {
     size_t bytes = (size_t)wanted < kept ? (size_t)wanted : kept;
     memcpy(into, session->kept + session->kept_at, bytes);
     session->kept_at += bytes;
+    session->barren += bytes;
     return (int)bytes;
   }
   if (session->in_left == 0 && !(session->refill && session->refill(session, session->refill_data))) {
@@ -50,6 +55,7 @@ static int memory_read(BIO *bio, char *into, int wanted) {
   memcpy(into, session->in, bytes);
   session->in += bytes;
   session->in_left -= bytes;
+  session->barren += bytes;
   return (int)bytes;
 }
 
@@ -81,6 +87,12 @@ static int memory_write(BIO *bio, const char *from, int given) {
 static long memory_control(BIO *bio, int command, long number, void *pointer) {
   (void)bio, (void)number, (void)pointer;
   return command == BIO_CTRL_FLUSH;
+}
+
+bool tls_read(struct session *session, unsigned char *into, size_t room, size_t *bytes) {
+  if (!SSL_read_ex(session->ssl, into, room, bytes)) return false;
+  session->barren = 0;
+  return true;
 }
 
 static void make_memory_method(void) {
@@ -146,6 +158,9 @@ void tls_describe(const struct session *session, struct tls_failure *failure) {
       else if (*at == ' ' || *at == '-') *at = '_';
     }
     ERR_error_string_n(error, failure->message, sizeof failure->message);
+  } else if (session && session->barren > BARREN_BYTES) {
+    snprintf(failure->code, sizeof failure->code, "ERR_SSL_NO_CONTENT");
+    snprintf(failure->message, sizeof failure->message, "the peer sends and sends, and none of it is content");
   } else {
     snprintf(failure->code, sizeof failure->code, "ERR_SSL_UNKNOWN");
     snprintf(failure->message, sizeof failure->message, "TLS failed, and OpenSSL does not say why");
@@ -439,7 +454,7 @@ static napi_value read_session(napi_env env, napi_callback_info info) {
   int error = SSL_ERROR_NONE;
   while (done < into.length) {
     size_t bytes = 0;
-    if (SSL_read_ex(session->ssl, into.at + done, into.length - done, &bytes)) {
+    if (tls_read(session, into.at + done, into.length - done, &bytes)) {
       done += bytes;
       continue;
     }

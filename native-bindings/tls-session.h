@@ -17,6 +17,7 @@ struct session {
   size_t kept_at, kept_bytes, kept_room;
   const unsigned char *in;
   size_t in_left;
+  size_t barren; // ciphertext taken since the last content
   bool (*refill)(struct session *session, void *data);
   void *refill_data;
   // Where ciphertext goes: the caller's, for the time of a call, and memory of our own for what had no room there, or
@@ -49,6 +50,9 @@ bool tls_begin(struct session *session, const struct tls_peer *peer);
 
 // Frees all that the session has; a second time does nothing.
 void tls_end(struct session *session);
+
+// As SSL_read_ex, and notes that content has come.
+bool tls_read(struct session *session, unsigned char *into, size_t room, size_t *bytes);
 
 void tls_describe(const struct session *session, struct tls_failure *failure);
 

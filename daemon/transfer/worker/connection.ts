@@ -111,6 +111,9 @@ export class Connection {
       {
         target: () => this.#target,
         received: (into, bytes) => this.#received(into, bytes),
+        stirred: () => {
+          this.lastMoveMs = performance.now();
+        },
         error: ({ code = 'UNKNOWN', message }) => {
           this.#ended(new WireError({ kind: 'network', code, message }));
         },

@@ -128,6 +128,7 @@ export class TlsWire implements Wire {
   /** Decrypts so many bytes. False when the reading is to stop. */
   #take(bytes: Buffer, length: number): boolean {
     let at = 0;
+    if (length > 0) this.#events.stirred();
     try {
       for (;;) {
         const into = this.#events.target();

@@ -10,6 +10,8 @@ export interface WireEvents {
   target(): Buffer;
   /** So many bytes lie at the beginning of `into`. False stops the reading until `resume`. */
   received(into: Buffer, bytes: number): boolean;
+  /** Ciphertext has come: `received` tells of what is content in it, which may be nothing yet. */
+  stirred(): void;
   error(error: NodeJS.ErrnoException): void;
   /** No buffer of anybody's is in use any more. Once, behind everything else. */
   closed(): void;

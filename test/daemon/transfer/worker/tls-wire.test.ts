@@ -15,6 +15,7 @@ class Bench {
   readonly tickets: Buffer[] = [];
   readonly errors: string[] = [];
   closed = 0;
+  stirred = 0;
   /** What `received` answers. */
   goOn = true;
   /** Called in each `received`. */
@@ -38,6 +39,9 @@ class Bench {
           this.onReceived();
           this.#tell();
           return this.goOn;
+        },
+        stirred: () => {
+          this.stirred += 1;
         },
         error: ({ code }) => {
           this.errors.push(code ?? '');
