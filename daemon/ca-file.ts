@@ -1,6 +1,6 @@
 // Certificates to trust besides the system's own. azure-client.ts and the transfer engine call it.
 import { readFileSync } from 'node:fs';
-import tls from 'node:tls';
+import { usualCertificates } from '../native-bindings/authorities.js';
 import { LhsmError } from '../native-bindings/errors.js';
 
 /** Reads the CA file. Throws LhsmError naming it when it cannot be read or holds no certificate. */
@@ -23,19 +23,4 @@ export function loadCaFile(path: string): string[] {
   }
   // `ca` replaces what Node would trust, so that has to be said as well.
   return [...usualCertificates(), text];
-}
-
-/** What Node trusts by itself: its own list, or the system's where it is told so, and NODE_EXTRA_CA_CERTS. */
-function usualCertificates(): readonly string[] {
-  // Since Node 22.15; the version that types are for is older.
-  const { getCACertificates } = tls as { getCACertificates?: (type: 'default') => string[] };
-  if (getCACertificates) return getCACertificates('default');
-  const extra = process.env['NODE_EXTRA_CA_CERTS'];
-  if (extra === undefined || extra === '') return tls.rootCertificates;
-  try {
-    return [...tls.rootCertificates, readFileSync(extra, 'utf8')];
-  } catch {
-    // Node itself has warned of it at its start, and goes on without.
-    return tls.rootCertificates;
-  }
 }

@@ -1,9 +1,9 @@
 // TLS over memory: ciphertext in, ciphertext out, by the OpenSSL that is part of Node. The transfer plane's connections use
 // it in place of node:tls, which hands content over 16 KiB at a time, copied three times. The work is done in tls-session.c,
 // where the addon can be had.
-import { readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
 import tls from 'node:tls';
+import { usualAuthorities } from './authorities.js';
 import { wireAddon } from './wire-addon.js';
 
 /** What tls-session.c adds to the addon. */
@@ -48,12 +48,6 @@ export interface TlsContext {
   readonly handle: unknown;
 }
 
-/** Whom to trust: certificates, and whether also whom OpenSSL was built to trust. */
-interface Authorities {
-  readonly pems: readonly string[];
-  readonly system: boolean;
-}
-
 /**
  * Trusts what node:tls would: the certificates of `ca` (PEM), in each text up to the first that cannot be read, or else
  * those that are Node's usual ones; has its versions and ciphers. Undefined where there is no addon.
@@ -73,34 +67,6 @@ export function tlsContext(ca: readonly string[] | undefined): TlsContext | unde
   return {
     handle: known.context(pems, system, ciphers.join(':'), suites.join(':'), versions[least], versions[most]),
   };
-}
-
-function usualAuthorities(): Authorities {
-  // From Node 22.15 on; it knows of every option and variable there is.
-  const { getCACertificates } = tls as { getCACertificates?: (type: 'default') => string[] };
-  if (getCACertificates) return { pems: getCACertificates('default'), system: false };
-  const system = trustsSystem();
-  const pems = system ? [] : tls.rootCertificates;
-  const extra = process.env['NODE_EXTRA_CA_CERTS'];
-  if (extra === undefined || extra === '') return { pems, system };
-  try {
-    return { pems: [...pems, readFileSync(extra, 'utf8')], system };
-  } catch {
-    // Node has warned of it when it started.
-    return { pems, system };
-  }
-}
-
-/** Whether Node was told to trust whom OpenSSL does, or built to. */
-function trustsSystem(): boolean {
-  // Not process.execArgv: that of a worker is its own, and these options are the whole process's.
-  const given = readFileSync('/proc/self/cmdline', 'utf8').split('\0');
-  const options = [...(process.env['NODE_OPTIONS'] ?? '').split(/\s+/), ...given];
-  const last = options.findLast((option) => /^--use-(openssl|bundled)-ca$/.test(option));
-  if (last !== undefined) return last === '--use-openssl-ca';
-  // Debian's nodejs.
-  const { target_defaults } = process.config as { target_defaults?: { defines?: readonly string[] } };
-  return target_defaults?.defines?.includes('NODE_OPENSSL_CERT_STORE') ?? false;
 }
 
 /** The client's end of one TLS connection. It owns no socket: whoever has one carries the ciphertext. */
