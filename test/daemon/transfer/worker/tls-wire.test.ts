@@ -7,6 +7,7 @@ import t, { type Test } from 'tap';
 import { tlsContext } from '../../../../native-bindings/tls-session.js';
 import { openWire, type Wire } from '../../../../daemon/transfer/worker/wire.js';
 import { selfSigned } from '../../../helpers/self-signed.js';
+import { RecordPeer } from '../../../native-bindings/tls-records.js';
 
 const certificate = selfSigned();
 
@@ -28,6 +29,7 @@ class Bench {
     const memory = Buffer.alloc(64 * 1024);
     const onTicket = (ticket: Buffer): void => {
       this.tickets.push(ticket);
+      this.#tell();
     };
     const means = { kind: 'sessions', context } as const;
     return openWire(
@@ -42,6 +44,7 @@ class Bench {
         },
         stirred: () => {
           this.stirred += 1;
+          this.#tell();
         },
         error: ({ code }) => {
           this.errors.push(code ?? '');
@@ -162,6 +165,48 @@ t.test('a session that is lent is not closed before it is given back', async (t)
   t.equal(at.closed, 1);
   t.throws(() => source?.session?.keep(Buffer.alloc(1), 0, 1), TypeError, 'freed');
 });
+
+t.test(
+  'what is written within a message of the handshake that comes in pieces waits for its end',
+  async (t) => {
+    const server = net.createServer().listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const at = new Bench();
+    const connecting = once(server, 'connection') as Promise<[net.Socket]>;
+    const wire = at.open((server.address() as net.AddressInfo).port, certificate.cert);
+    const [tcp] = await connecting;
+    t.teardown(async () => {
+      tcp.destroy();
+      await new Promise((resolve) => server.close(resolve));
+    });
+    const sealing = await RecordPeer.accept(tcp, certificate);
+    const { peer } = sealing;
+  // Those of the handshake, in one piece.
+  await at.until(() => at.tickets.length > 0);
+    for (let round = 1; round <= 2; round += 1) {
+      const tickets = at.tickets.length;
+      const before = at.stirred;
+      const pieces = Buffer.concat(sealing.ticket(500, 60));
+      tcp.write(pieces.subarray(0, 100));
+      await at.until(() => at.stirred > before);
+      const sent: number[] = [];
+      wire.write(`held ${round}`, () => sent.push(round));
+      wire.write(', too. ', () => sent.push(round + 1));
+      const toldAt = at.stirred;
+      tcp.write(pieces.subarray(100, -1));
+      await at.until(() => at.stirred > toldAt);
+      t.same(sent, []);
+      tcp.write(pieces.subarray(-1));
+      while (peer.received.length < 13 * round) await new Promise((resolve) => setImmediate(resolve));
+      t.same(sent, [round, round + 1]);
+      t.equal(at.tickets.length, tickets + 1);
+    }
+    t.equal(peer.received.toString(), 'held 1, too. held 2, too. ');
+    t.same(at.errors, []);
+    wire.destroy();
+    await at.until(() => at.closed > 0);
+  },
+);
 
 t.test('who is not trusted is an error, and then closed; what was to be sent is let go', async (t) => {
   const { port } = await serve(t);
