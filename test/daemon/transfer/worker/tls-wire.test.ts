@@ -181,8 +181,8 @@ t.test(
     });
     const sealing = await RecordPeer.accept(tcp, certificate);
     const { peer } = sealing;
-  // Those of the handshake, in one piece.
-  await at.until(() => at.tickets.length > 0);
+    // Those of the handshake, in one piece.
+    await at.until(() => at.tickets.length > 0);
     for (let round = 1; round <= 2; round += 1) {
       const tickets = at.tickets.length;
       const before = at.stirred;
