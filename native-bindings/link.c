@@ -14,6 +14,11 @@
 
 #include "work-threads.h"
 
+// An answer has less: more are tickets and the like, without end.
+#define MOST_CIPHER_BYTES (8 * 1024 * 1024)
+// An address behind which there are others has that long: the autoSelectFamilyAttemptTimeout of node:net.
+#define ATTEMPT_MS 250
+
 static int64_t now_s(void) {
   struct timespec now;
   clock_gettime(CLOCK_MONOTONIC, &now);
@@ -54,16 +59,27 @@ static bool send_spilled(struct link *link) {
   return bytes == 0 || send_all(&link->source, session->spill, bytes);
 }
 
+// The same where nobody may wait. What cannot be sent stays there, and the link is of no more use.
+static bool send_spilled_now(struct link *link) {
+  struct session *session = link->session;
+  const ssize_t bytes = (ssize_t)session->spill_bytes;
+  if (bytes > 0 && send(link->socket, session->spill, session->spill_bytes, MSG_NOSIGNAL | MSG_DONTWAIT) != bytes) return false;
+  session->spill_bytes = 0;
+  return true;
+}
+
 static bool refill(struct session *session, void *data) {
   struct link *link = data;
   // The peer may wait for it, and send nothing before.
-  if (!send_spilled(link)) return false;
+  if (!(link->waits ? send_spilled : send_spilled_now)(link)) return false;
+  if (link->taken > MOST_CIPHER_BYTES) return link->waits && end(link->source.ending, UNUSUAL, 0);
   if (link->waits) session->in_left = receive(&link->source, link->cipher, sizeof link->cipher);
   else {
     ssize_t bytes = recv(link->socket, link->cipher, sizeof link->cipher, MSG_DONTWAIT);
     session->in_left = bytes > 0 ? (size_t)bytes : 0;
   }
   session->in = link->cipher;
+  link->taken += session->in_left;
   return session->in_left > 0;
 }
 
@@ -84,6 +100,7 @@ static bool end_tls(struct link *link, int result) {
 bool link_send(struct link *link, const char *text, size_t bytes) {
   if (!link->session) return send_all(&link->source, text, bytes);
   size_t written = 0;
+  link->taken = 0;
   ERR_clear_error();
   int result = SSL_write_ex(link->session->ssl, text, bytes, &written);
   return result == 1 ? send_spilled(link) : end_tls(link, result);
@@ -134,8 +151,9 @@ static struct source source_of(struct use *use, int socket) {
       .ending = &use->ending};
 }
 
-static bool connect_to(struct use *use, int socket, const struct sockaddr_storage *address) {
-  const struct source source = source_of(use, socket);
+static bool connect_to(struct use *use, int socket, const struct sockaddr_storage *address, bool is_last) {
+  struct source source = source_of(use, socket);
+  if (!is_last && source.stall_ms > ATTEMPT_MS) source.stall_ms = ATTEMPT_MS;
   int failure = 0;
   socklen_t length = sizeof failure;
   if (connect(socket, (const struct sockaddr *)address, sizeof *address) == 0) return true;
@@ -155,19 +173,18 @@ static int open_socket(struct use *use) {
   pthread_mutex_unlock(&route->lock);
   for (size_t n = 0; n < count && !atomic_load(&use->is_stopped); n++) {
     const int one = 1;
+    use->ending = (struct ending){.outcome = WHOLE};
     int opened = socket(addresses[n].ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (opened < 0) continue;
     setsockopt(opened, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     set_socket(use, opened);
-    if (connect_to(use, opened, &addresses[n])) {
-      use->ending = (struct ending){.outcome = WHOLE};
-      return opened;
-    }
+    if (connect_to(use, opened, &addresses[n], n + 1 == count)) return opened;
     set_socket(use, -1);
     close(opened);
   }
-  // Whoever asks another way has the words for it.
-  end(&use->ending, atomic_load(&use->is_stopped) ? STOPPED : UNUSUAL, 0);
+  // Whoever asks another way has the words for it; but not for the same wait once more.
+  if (atomic_load(&use->is_stopped)) end(&use->ending, STOPPED, 0);
+  else if (use->ending.outcome != STALLED) end(&use->ending, UNUSUAL, 0);
   return -1;
 }
 
@@ -189,8 +206,8 @@ static bool shake_hands(struct use *use, struct link *link) {
   int result = SSL_do_handshake(link->session->ssl);
   if (result == 1) return send_spilled(link);
   end_tls(link, result);
-  // The alert that tells the peer.
-  send_spilled(link);
+  // The alert that tells the peer, if it still hears: what has gone wrong is something else.
+  send_spilled_now(link);
   return false;
 }
 
@@ -221,12 +238,14 @@ static bool is_quiet(struct link *link) {
   size_t bytes = 0;
   struct session *session = link->session;
   const bool is_empty = recv(link->socket, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
-  if (!session || (is_empty && session->in_left == 0)) return is_empty;
+  // OpenSSL may have a part of what came.
+  if (!session || (is_empty && session->in_left == 0 && !SSL_has_pending(session->ssl))) return is_empty;
   ERR_clear_error();
   link->waits = false;
   int result = SSL_peek_ex(session->ssl, &byte, 1, &bytes);
   link->waits = true;
-  const bool has_none = result != 1 && SSL_get_error(session->ssl, result) == SSL_ERROR_WANT_READ;
+  const bool has_none = result != 1 && SSL_get_error(session->ssl, result) == SSL_ERROR_WANT_READ &&
+                        session->spill_bytes == 0 && !SSL_has_pending(session->ssl);
   ERR_clear_error();
   // The end of the connection is not told to the session.
   return has_none && recv(link->socket, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;

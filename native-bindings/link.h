@@ -21,6 +21,7 @@ struct link {
   bool is_used;            // it has carried a request
   bool waits;              // for what is to come; else only what has come is taken
   int64_t idle_since_s;
+  size_t taken; // ciphertext since the last request
   struct source source; // of who uses it
   unsigned char cipher[LINK_CIPHER_BYTES];
 };
@@ -58,7 +59,7 @@ void route_drop(struct route *route);
 void route_sweep(struct route *route, int64_t idle_s);
 
 // A link for one request; `is_fresh`: not one that may have been closed meanwhile. NULL when there is none: the ending says
-// why, of a connection that could not be made UNUSUAL.
+// why, of a connection that could not be made UNUSUAL, or STALLED.
 struct link *link_take(struct use *use, bool is_fresh);
 // Gives it back, or closes it.
 void link_give(struct use *use, struct link *link, bool is_reusable);

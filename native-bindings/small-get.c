@@ -119,7 +119,7 @@ static bool parse(const char *at, const char *stop, const struct get *get, struc
     if (at[digit] < '0' || at[digit] > '9') return false;
     head->status = head->status * 10 + (at[digit] - '0');
   }
-  if (head->status < 200 || head->status == 204 || head->status == 304) return false;
+  if (head->status < 200 || head->status > 599 || head->status == 204 || head->status == 304) return false;
   char range[64]; // of the whole
   snprintf(range, sizeof range, "bytes 0-%zu/%zu", get->expected_bytes - 1, get->expected_bytes);
   bool has_length = false, has_range = false, has_etag = false;
@@ -140,6 +140,7 @@ static bool parse(const char *at, const char *stop, const struct get *get, struc
       if (!is_value(colon + 1, line_stop, " \t", range)) head->is_other = true;
     }
     if (is_name(line, name, "etag")) {
+      if (is_value(colon + 1, line_stop, " \t", "")) return false;
       has_etag = true;
       if (get->etag && !is_value(colon + 1, line_stop, " \t\"", get->etag)) head->is_other = true;
     }
@@ -200,17 +201,15 @@ static void run(struct work *work) {
   struct use *use = &get->use;
   for (bool is_fresh = false;; is_fresh = true) {
     struct link *link = link_take(use, is_fresh);
-    if (!link) return;
+    if (!link) break;
     const bool was_used = link->is_used;
     const bool is_good = link_send(link, get->request, get->request_bytes) && take_answer(get, link);
     link_give(use, link, is_good);
     if (!was_used || !was_stale(get)) break;
   }
+  // Who is stopped has seen its socket shut down, in one way or another.
+  if (atomic_load(&use->is_stopped)) give_up(get, STOPPED);
   if (use->ending.outcome != WHOLE || !get->is_content) return;
-  if (atomic_load(&use->is_stopped)) {
-    give_up(get, STOPPED);
-    return;
-  }
   // The connection is another's already: a file system that hangs holds up this file alone.
   const unsigned char *body = get->answer + get->head_bytes;
   const struct crc64_implementation *implementations;

@@ -19,6 +19,8 @@
 #define ENOUGH_ATTENTIVE 4
 // What waits is not to wait longer than that for a thread that waits itself.
 #define PATIENCE_NS 300000
+// Nor for one that waits so briefly again and again: a peer may send byte by byte.
+#define SHORT_WAITS 32
 
 static pthread_mutex_t lock = PTHREAD_ADAPTIVE_MUTEX_INITIALIZER_NP;
 static pthread_cond_t arrived = PTHREAD_COND_INITIALIZER, over = PTHREAD_COND_INITIALIZER;
@@ -33,6 +35,8 @@ static bool is_waking;
 
 // Threads that are going to look for work soon, or to rouse another: those that do quick work, but for the time that they wait.
 static size_t attentive;
+// How often this thread has waited since it took its work, or has roused another.
+static _Thread_local unsigned waits;
 
 static void rouse(void) {
   if (!first || is_waking) return;
@@ -64,6 +68,7 @@ static void *serve(void *unused) {
     attentive += is_quick;
     if (!is_quick || attentive < ENOUGH_ATTENTIVE) rouse();
     pthread_mutex_unlock(&lock);
+    waits = 0;
     work->run(work);
     struct owner *owner = work->owner;
     const uint32_t id = work->id;
@@ -112,8 +117,9 @@ void work_goes_on(void) {
 
 int work_poll(struct pollfd *wanted, int timeout_ms) {
   const struct timespec patience = {.tv_nsec = PATIENCE_NS};
-  int ready = ppoll(wanted, 1, &patience, NULL);
+  int ready = ++waits < SHORT_WAITS ? ppoll(wanted, 1, &patience, NULL) : 0;
   if (ready != 0) return ready;
+  waits = 0;
   pthread_mutex_lock(&lock);
   attentive--;
   rouse();
