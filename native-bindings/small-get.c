@@ -122,7 +122,7 @@ static bool parse(const char *at, const char *stop, const struct get *get, struc
   if (head->status < 200 || head->status > 599 || head->status == 204 || head->status == 304) return false;
   char range[64]; // of the whole
   snprintf(range, sizeof range, "bytes 0-%zu/%zu", get->expected_bytes - 1, get->expected_bytes);
-  bool has_length = false, has_range = false, has_etag = false;
+  bool has_length = false, has_range = false, has_etag = false, has_holes = false;
   head->keeps_alive = true;
   for (bool is_first = true; at < stop; is_first = false) {
     const char *line = at;
@@ -136,16 +136,20 @@ static bool parse(const char *at, const char *stop, const struct get *get, struc
     if (is_name(line, name, "transfer-encoding")) return false;
     if (is_name(line, name, "connection") && has_word(colon + 1, line_stop, "close")) head->keeps_alive = false;
     if (is_name(line, name, "content-range")) {
+      if (has_range) return false;
       has_range = true;
       if (!is_value(colon + 1, line_stop, " \t", range)) head->is_other = true;
     }
     if (is_name(line, name, "etag")) {
-      if (is_value(colon + 1, line_stop, " \t", "")) return false;
+      if (has_etag || is_value(colon + 1, line_stop, " \t", "")) return false;
       has_etag = true;
       if (get->etag && !is_value(colon + 1, line_stop, " \t\"", get->etag)) head->is_other = true;
     }
-    if (get->holes_header && is_name(line, name, get->holes_header))
+    if (get->holes_header && is_name(line, name, get->holes_header)) {
+      if (has_holes) return false;
+      has_holes = true;
       head->keeps_holes = is_value(colon + 1, line_stop, " \t", "1");
+    }
     if (!is_name(line, name, "content-length")) continue;
     if (has_length || !read_length(colon + 1, line_stop, &head->length)) return false;
     has_length = true;
