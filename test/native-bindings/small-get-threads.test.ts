@@ -1,12 +1,14 @@
 // Threads that get small blobs: an answer that is as usual is in the file, and of every other the end says what it was.
 import { closeSync, openSync } from 'node:fs';
 import { setImmediate as turn } from 'node:timers/promises';
+import { Worker } from 'node:worker_threads';
 import { once } from 'node:events';
 import net from 'node:net';
+import { join } from 'node:path';
 import t from 'tap';
 import { crc64 } from '../../native-bindings/crc64.js';
 import { openDescriptors } from './helpers.js';
-import { kinds, serve, start, target, theThreads, usual, type Peer } from './small-get-links.js';
+import { folder, kinds, serve, start, target, theThreads, usual, type Peer } from './small-get-links.js';
 
 const content = Buffer.from('the content of a small blob');
 
@@ -265,4 +267,28 @@ t.test('a certificate of somebody else', async (t) => {
   const { route } = await serve(t, 'TLSv1.3', () => undefined, { host: 'elsewhere.example' });
   const end = await start(route, { file: 0, bytes: 1 }).ended;
   t.match(end, { outcome: 'tls', code: 'HOSTNAME_MISMATCH' });
+});
+
+t.test('a thread ends with requests under way', async (t) => {
+  let asked = 0;
+  const service = await serve(t, 'plain', ({ socket }) => {
+    asked += 1;
+    socket.write('HTTP/1.1 206');
+  });
+  const path = join(folder, 'worker');
+  for (const how of ['terminate', 'exit', 'early'] as const) {
+    asked = 0;
+    const workerData = { port: service.port, path, count: 20 };
+    const worker = new Worker(new URL('./small-get-worker.js', import.meta.url), {
+      workerData,
+      execArgv: [],
+    });
+    const ended = once(worker, 'exit');
+    while (asked < (how === 'early' ? 1 : 20)) await turn();
+    if (how === 'exit') worker.postMessage('exit');
+    else await worker.terminate();
+    await ended;
+    while (service.open() > 0) await turn();
+    t.pass(`${how}: its sockets are closed`);
+  }
 });
