@@ -97,7 +97,7 @@ export class SmallGets {
     const { threads, workers } = this.#options;
     const way = threads && this.#wayTo(threads, request.target.origin);
     let isOpen = way?.isOpen ?? false;
-    if (typeof isOpen !== 'boolean') isOpen = await isOpen;
+    if (typeof isOpen !== 'boolean') isOpen = await untilAborted(isOpen, signal);
     if (threads && way && isOpen && !signal.aborted) {
       const end = await run(threads, way.route, request, signal);
       const done = end && judge(end, request, onHead);
@@ -151,6 +151,21 @@ export class SmallGets {
     if (!this.#tls) throw new Error('TLS cannot be had');
     return this.#tls;
   }
+}
+
+/** False when it ends before: a name server may take half a minute not to answer. `opening` must not reject. */
+function untilAborted(opening: Promise<boolean>, signal: Ends): Promise<boolean> {
+  if (signal.aborted) return Promise.resolve(false);
+  return new Promise((resolve) => {
+    const stop = (): void => {
+      resolve(false);
+    };
+    signal.addEventListener('abort', stop, { once: true });
+    void opening.then((isOpen) => {
+      signal.removeEventListener('abort', stop);
+      resolve(isOpen);
+    });
+  });
 }
 
 /** Undefined when there is no thread for it. */
