@@ -14,8 +14,6 @@
 
 #include "work-threads.h"
 
-// An answer has less: more are tickets and the like, without end.
-#define MOST_CIPHER_BYTES (8 * 1024 * 1024)
 // An address behind which there are others has that long: the autoSelectFamilyAttemptTimeout of node:net.
 #define ATTEMPT_MS 250
 
@@ -72,14 +70,12 @@ static bool refill(struct session *session, void *data) {
   struct link *link = data;
   // The peer may wait for it, and send nothing before.
   if (!(link->waits ? send_spilled : send_spilled_now)(link)) return false;
-  if (link->taken > MOST_CIPHER_BYTES) return link->waits && end(link->source.ending, UNUSUAL, 0);
   if (link->waits) session->in_left = receive(&link->source, link->cipher, sizeof link->cipher);
   else {
     ssize_t bytes = recv(link->socket, link->cipher, sizeof link->cipher, MSG_DONTWAIT);
     session->in_left = bytes > 0 ? (size_t)bytes : 0;
   }
   session->in = link->cipher;
-  link->taken += session->in_left;
   return session->in_left > 0;
 }
 
@@ -100,7 +96,6 @@ static bool end_tls(struct link *link, int result) {
 bool link_send(struct link *link, const char *text, size_t bytes) {
   if (!link->session) return send_all(&link->source, text, bytes);
   size_t written = 0;
-  link->taken = 0;
   ERR_clear_error();
   int result = SSL_write_ex(link->session->ssl, text, bytes, &written);
   return result == 1 ? send_spilled(link) : end_tls(link, result);

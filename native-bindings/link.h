@@ -21,7 +21,6 @@ struct link {
   bool is_used;            // it has carried a request
   bool waits;              // for what is to come; else only what has come is taken
   int64_t idle_since_s;
-  size_t taken; // ciphertext since the last request
   struct source source; // of who uses it
   unsigned char cipher[LINK_CIPHER_BYTES];
 };
