@@ -85,8 +85,8 @@ export class SmallGets {
   }
 
   /**
-   * As WorkerPool's: gets the whole of a blob that is small into a descriptor. It is written as it comes, whatever its head
-   * says; `onHead` is called when it is.
+   * As WorkerPool's: gets the whole of a blob that is small into a descriptor. An answer of the length, range and version that
+   * were asked for is written; `onHead` is called when it is.
    */
   async get(
     request: GetRequest,
