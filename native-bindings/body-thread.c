@@ -20,11 +20,13 @@
 
 #include "byte-io.h"
 #include "crc64-core.h"
+#include "napi-helpers.h"
 #include "tls-session.h"
 #include "work-threads.h"
 
 // Aligned blocks of that size stay holes when they are all zero; slab.ts has the same.
 #define HOLE_BYTES 65536
+
 struct body {
   struct work work;
   struct body *next_owned;
@@ -75,13 +77,7 @@ static size_t take(struct body *body, unsigned char *into, size_t room) {
   }
   size_t bytes = 0;
   ERR_clear_error();
-  if (tls_read(body->session, into, room, &bytes)) return bytes;
-  int error = SSL_get_error(body->session->ssl, 0);
-  // Then `refill` has said why.
-  if (error == SSL_ERROR_WANT_READ) return 0;
-  if (error == SSL_ERROR_ZERO_RETURN) return end(&body->ending, ENDED, 0);
-  tls_describe(body->session, &body->ending.failure);
-  return end(&body->ending, TLS_FAILED, 0);
+  return tls_read(body->session, into, room, &bytes) ? bytes : end_tls(&body->ending, body->session, 0);
 }
 
 static bool write_all_of(struct body *body, const unsigned char *from, size_t bytes, uint64_t at) {
@@ -169,12 +165,6 @@ static void stop(struct body *body) {
 
 // --- for JavaScript ---
 
-static struct instance *instance_of(napi_env env, napi_callback_info info) {
-  void *data = NULL;
-  napi_get_cb_info(env, info, NULL, NULL, NULL, &data);
-  return data;
-}
-
 static void stop_all(void *data) {
   struct instance *instance = data;
   for (struct body *body = instance->bodies; body; body = body->next_owned) stop(body);
@@ -194,7 +184,8 @@ static void await_bodies(void *data) {
 
 // openBodies(): number: the descriptor that ids of bodies come through, four bytes each, when they are over
 static napi_value open_bodies(napi_env env, napi_callback_info info) {
-  return work_open(env, &instance_of(env, info)->owner);
+  struct instance *instance = function_data(env, info);
+  return work_open(env, &instance->owner);
 }
 
 // A number of the object's; exact up to 2^53.
@@ -285,7 +276,7 @@ static napi_value take_body(napi_env env, napi_callback_info info) {
   napi_value request, result = NULL;
   size_t argc = 1;
   napi_get_cb_info(env, info, &argc, &request, NULL, NULL);
-  struct instance *instance = instance_of(env, info);
+  struct instance *instance = function_data(env, info);
   struct body *body = calloc(1, sizeof *body);
   if (!body) return throw_errno(env, "takeBody", ENOMEM);
   body->work = (struct work){.owner = &instance->owner, .id = instance->next_id++, .run = run};
@@ -311,7 +302,8 @@ static struct body **body_of(napi_env env, napi_callback_info info) {
   uint32_t id = 0;
   napi_get_cb_info(env, info, &argc, &value, NULL, NULL);
   if (napi_get_value_uint32(env, value, &id) == napi_ok) {
-    for (struct body **at = &instance_of(env, info)->bodies; *at; at = &(*at)->next_owned) {
+    struct instance *instance = function_data(env, info);
+    for (struct body **at = &instance->bodies; *at; at = &(*at)->next_owned) {
       if ((*at)->work.id == id) return at;
     }
   }

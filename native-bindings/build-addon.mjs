@@ -33,16 +33,15 @@ const libraries = {
 };
 const inputs = [
   ...Object.values(libraries).flatMap(({ sources }) => sources),
-  ...[
-    'crc64-core.h',
-    'call-sequence.h',
-    'tls-session.h',
-    'body-thread.h',
-    'small-get.h',
-    'link.h',
-    'byte-io.h',
-  ],
+  'crc64-core.h',
+  'call-sequence.h',
+  'tls-session.h',
+  'body-thread.h',
+  'small-get.h',
+  'link.h',
+  'byte-io.h',
   'work-threads.h',
+  'napi-helpers.h',
   'build-addon.mjs',
 ];
 // Warnings are errors in the tests only: another compiler than ours may have new ones.

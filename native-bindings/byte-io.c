@@ -15,6 +15,18 @@ bool end(struct ending *ending, enum outcome outcome, int error) {
   return false;
 }
 
+bool end_tls(struct ending *ending, const struct session *session, int result) {
+  switch (SSL_get_error(session->ssl, result)) {
+  case SSL_ERROR_WANT_READ:
+    return false;
+  case SSL_ERROR_ZERO_RETURN:
+    return end(ending, ENDED, 0);
+  default:
+    tls_describe(session, &ending->failure);
+    return end(ending, TLS_FAILED, 0);
+  }
+}
+
 size_t receive(const struct source *source, void *into, size_t room) {
   struct ending *ending = source->ending;
   for (bool is_last_look = false;;) {

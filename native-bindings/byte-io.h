@@ -22,6 +22,9 @@ struct ending {
 // Says why it ended; always false.
 bool end(struct ending *ending, enum outcome outcome, int error);
 
+// Says why a call of OpenSSL's that gave `result` has failed; where it wanted more to read, whoever reads for it has said so.
+bool end_tls(struct ending *ending, const struct session *session, int result);
+
 // A socket, and when to give up.
 struct source {
   int socket;

@@ -2,13 +2,9 @@
 #include <node_api.h>
 
 #include "crc64-core.h"
+#include "napi-helpers.h"
 
 #define LARGEST_LENGTH 9007199254740992.0 // 2^53
-
-static napi_value throw_type(napi_env env, const char *message) {
-  napi_throw_type_error(env, "ERR_INVALID_ARG_TYPE", message);
-  return NULL;
-}
 
 static int read_crc(napi_env env, napi_value value, uint64_t *crc) {
   bool lossless = false;

@@ -79,33 +79,19 @@ static bool refill(struct session *session, void *data) {
   return session->in_left > 0;
 }
 
-// Why a call of OpenSSL's has failed.
-static bool end_tls(struct link *link, int result) {
-  struct ending *ending = link->source.ending;
-  switch (SSL_get_error(link->session->ssl, result)) {
-  case SSL_ERROR_WANT_READ: // then `refill` has said why
-    return false;
-  case SSL_ERROR_ZERO_RETURN:
-    return end(ending, ENDED, 0);
-  default:
-    tls_describe(link->session, &ending->failure);
-    return end(ending, TLS_FAILED, 0);
-  }
-}
-
 bool link_send(struct link *link, const char *text, size_t bytes) {
   if (!link->session) return send_all(&link->source, text, bytes);
   size_t written = 0;
   ERR_clear_error();
   int result = SSL_write_ex(link->session->ssl, text, bytes, &written);
-  return result == 1 ? send_spilled(link) : end_tls(link, result);
+  return result == 1 ? send_spilled(link) : end_tls(link->source.ending, link->session, result);
 }
 
 size_t link_receive(struct link *link, unsigned char *into, size_t room) {
   if (!link->session) return receive(&link->source, into, room);
   size_t bytes = 0;
   ERR_clear_error();
-  return tls_read(link->session, into, room, &bytes) ? bytes : end_tls(link, 0);
+  return tls_read(link->session, into, room, &bytes) ? bytes : end_tls(link->source.ending, link->session, 0);
 }
 
 // --- making one ---
@@ -200,7 +186,7 @@ static bool shake_hands(struct use *use, struct link *link) {
   link->session->refill_data = link;
   int result = SSL_do_handshake(link->session->ssl);
   if (result == 1) return send_spilled(link);
-  end_tls(link, result);
+  end_tls(&use->ending, link->session, result);
   // The alert that tells the peer, if it still hears: what has gone wrong is something else.
   send_spilled_now(link);
   return false;

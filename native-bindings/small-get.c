@@ -18,6 +18,7 @@
 
 #include "crc64-core.h"
 #include "link.h"
+#include "napi-helpers.h"
 #include "work-threads.h"
 
 // As MAX_HEAD_BYTES of response-parser.ts.
@@ -229,17 +230,6 @@ static void run(struct work *work) {
 
 // --- for JavaScript ---
 
-static struct instance *instance_of(napi_env env, napi_callback_info info) {
-  void *data = NULL;
-  napi_get_cb_info(env, info, NULL, NULL, NULL, &data);
-  return data;
-}
-
-static napi_value throw_type(napi_env env, const char *message) {
-  napi_throw_type_error(env, "ERR_INVALID_ARG_TYPE", message);
-  return NULL;
-}
-
 static void stop_all(void *data) {
   struct instance *instance = data;
   for (size_t id = 0; id < instance->places; id++) {
@@ -275,7 +265,8 @@ static void await_gets(void *data) {
 
 // openGets(): number: the descriptor that ids of requests come through, four bytes each, when they are over
 static napi_value open_gets(napi_env env, napi_callback_info info) {
-  return work_open(env, &instance_of(env, info)->owner);
+  struct instance *instance = function_data(env, info);
+  return work_open(env, &instance->owner);
 }
 
 static void finalize_route(napi_env env, void *data, void *hint) {
@@ -416,7 +407,7 @@ static napi_value start_get(napi_env env, napi_callback_info info) {
   int32_t file = -1;
   uint32_t bytes = 0, id = 0;
   napi_valuetype types[6] = {napi_undefined};
-  struct instance *instance = instance_of(env, info);
+  struct instance *instance = function_data(env, info);
   napi_get_cb_info(env, info, &argc, argv, NULL, NULL);
   struct route *route = route_of(env, argv[0]);
   if (!route) return NULL;
@@ -459,7 +450,7 @@ static struct get *get_of(napi_env env, struct instance *instance, napi_value va
 static napi_value stop_get(napi_env env, napi_callback_info info) {
   napi_value value;
   size_t argc = 1;
-  struct instance *instance = instance_of(env, info);
+  struct instance *instance = function_data(env, info);
   napi_get_cb_info(env, info, &argc, &value, NULL, NULL);
   struct get *get = get_of(env, instance, value);
   if (get) use_stop(&get->use);
@@ -476,7 +467,7 @@ static napi_value end_get(napi_env env, napi_callback_info info) {
   size_t argc = 3, states = 0, room = 0;
   napi_typedarray_type state_type = napi_int8_array, text_type = napi_int8_array;
   void *state_data = NULL, *text = NULL;
-  struct instance *instance = instance_of(env, info);
+  struct instance *instance = function_data(env, info);
   napi_get_cb_info(env, info, &argc, argv, NULL, NULL);
   struct get *get = get_of(env, instance, argv[0]);
   if (!get) return NULL;

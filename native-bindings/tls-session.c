@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "napi-helpers.h"
+
 // What may wait to be sent: a peer that has us answer for ever, and reads nothing, is not to have all memory. More than the
 // largest piece that is encrypted at once.
 #define SPILL_BYTES (1024 * 1024)
@@ -104,11 +106,6 @@ static void make_memory_method(void) {
 
 static napi_value throw_error(napi_env env, const char *code, const char *message) {
   napi_throw_error(env, code, message);
-  return NULL;
-}
-
-static napi_value throw_type(napi_env env, const char *message) {
-  napi_throw_type_error(env, "ERR_INVALID_ARG_TYPE", message);
   return NULL;
 }
 

@@ -7,10 +7,10 @@
 #include <openssl/crypto.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdio.h>
-#include <string.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "napi-helpers.h"
 
 // A thread without work ends after that long.
 #define IDLE_S 5
@@ -55,7 +55,6 @@ static void *serve(void *unused) {
       until.tv_sec += IDLE_S;
       int late = 0;
       while (!first && late == 0) late = pthread_cond_timedwait(&arrived, &lock, &until);
-      is_waking = false;
       if (!first) break;
     }
     struct work *work = first;
@@ -156,14 +155,6 @@ void work_await(struct owner *owner, void (*stop)(void *data), void *data) {
   pthread_mutex_unlock(&lock);
   if (owner->done_fd >= 0) close(owner->done_fd);
   owner->done_fd = -1;
-}
-
-napi_value throw_errno(napi_env env, const char *what, int error) {
-  char code[16], message[128];
-  snprintf(code, sizeof code, "%d", error);
-  snprintf(message, sizeof message, "%s: %s", what, strerror(error));
-  napi_throw_error(env, code, message);
-  return NULL;
 }
 
 napi_value work_open(napi_env env, struct owner *owner) {

@@ -44,7 +44,4 @@ int work_poll(struct pollfd *wanted, int timeout_ms);
 // if there is anything.
 void work_await(struct owner *owner, void (*stop)(void *data), void *data);
 
-// Throws an Error with the errno's number as its code.
-napi_value throw_errno(napi_env env, const char *what, int error);
-
 #endif
