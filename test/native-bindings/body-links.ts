@@ -1,15 +1,14 @@
 // For the tests of the threads that take bodies: connections over loopback whose client's end is read by nobody yet, plain and with
 // a TLS session, files, and a request with what most of them have.
 import { once } from 'node:events';
-import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
-import { join } from 'node:path';
 import tls from 'node:tls';
 import type { Test } from 'tap';
 import { bodyThreads, type BodyRequest, type RunningBody } from '../../native-bindings/body-threads.js';
 import { TlsSession, tlsContext, type TlsContext } from '../../native-bindings/tls-session.js';
 import { scratchFolder } from '../helpers/scratch.js';
 import { selfSigned } from '../helpers/self-signed.js';
+import { targetIn, type Target } from './target-file.js';
 
 export interface Link {
   /** The client's descriptor. */
@@ -95,22 +94,10 @@ function connectTls(port: number): Client {
 }
 
 export const folder = scratchFolder('lhsm-bodies-');
-let files = 0;
 
-export interface Target {
-  readonly fd: number;
-  content(): Buffer;
-}
-
-/** A file of so many bytes, all 0xff: what is not written shows. */
+/** A new file of so many bytes, all 0xff. */
 export function target(t: Test, bytes = 0): Target {
-  const path = join(folder, `file-${(files += 1)}`);
-  writeFileSync(path, Buffer.alloc(bytes, 0xff));
-  const fd = openSync(path, 'r+');
-  t.teardown(() => {
-    closeSync(fd);
-  });
-  return { fd, content: () => readFileSync(path) };
+  return targetIn(folder, t, bytes);
 }
 
 /** Has a thread take a body off a link. */

@@ -1,8 +1,6 @@
 // For the tests of the threads that get small blobs: a server that answers as each test says, a route to it, and files.
 import { once } from 'node:events';
-import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
-import { join } from 'node:path';
 import tls from 'node:tls';
 import type { Test } from 'tap';
 import {
@@ -14,6 +12,7 @@ import {
 import { tlsContext } from '../../native-bindings/tls-session.js';
 import { scratchFolder } from '../helpers/scratch.js';
 import { selfSigned } from '../helpers/self-signed.js';
+import { targetIn, type Target } from './target-file.js';
 
 export const kinds = ['plain', 'TLSv1.2', 'TLSv1.3'] as const;
 export type Kind = (typeof kinds)[number];
@@ -96,17 +95,9 @@ export async function serve(
   return { route, port, connections: () => accepted, open: () => sockets.size };
 }
 
-let files = 0;
-
-/** A new file, all 0xff: what is not written shows. */
-export function target(t: Test, bytes = 0): { readonly fd: number; content(): Buffer } {
-  const path = join(folder, `file-${(files += 1)}`);
-  writeFileSync(path, Buffer.alloc(bytes, 0xff));
-  const fd = openSync(path, 'r+');
-  t.teardown(() => {
-    closeSync(fd);
-  });
-  return { fd, content: () => readFileSync(path) };
+/** A new file of so many bytes, all 0xff. */
+export function target(t: Test, bytes = 0): Target {
+  return targetIn(folder, t, bytes);
 }
 
 /** An end whose answer is a copy. */
