@@ -7,16 +7,16 @@ import { tlsContext, type TlsContext } from '../../native-bindings/tls-session.j
 import type { Ends } from '../stop.js';
 import type { TransferCounters } from './transfer.js';
 import type { GetRequest, WorkerPool } from './worker-pool.js';
+import { IDLE_MS } from './worker/connections.js';
 import { errorOfEnd } from './worker/end-error.js';
 import { serviceCodeOf } from './worker/job.js';
 import type { Answer, DoneEvent, How, WireFailure } from './worker/messages.js';
 import { BadAnswer, parseHead } from './worker/response-parser.js';
+import { endOf } from './worker/wire.js';
 import { failureOf } from './worker/wire-error.js';
 
 /** A host's addresses are asked for anew when they are that old: accounts move. */
 const ADDRESSES_MS = 60_000;
-/** As connections.ts has it: longer ones may have been dropped on the way by a firewall. */
-const IDLE_MS = 30_000;
 const SWEEP_MS = 5_000;
 /** Who answers in chunks, say, is going to do so again: for that long the workers are asked alone. */
 const AVOID_MS = 60_000;
@@ -127,19 +127,12 @@ export class SmallGets {
     return way;
   }
 
-  #openWay(threads: SmallGetThreads, { protocol, hostname, port }: URL): Way | undefined {
-    const isTls = protocol === 'https:';
-    const host = hostname.replace(/^\[|\]$/g, '');
+  #openWay(threads: SmallGetThreads, origin: URL): Way | undefined {
+    const { host, port, isTls } = endOf(origin);
     const stallMs = this.#options.stallTimeoutMs;
     try {
       const tls = isTls ? this.#context() : undefined;
-      const route = threads.route({
-        host,
-        port: port === '' ? (isTls ? 443 : 80) : Number(port),
-        tls,
-        stallMs,
-      });
-      return new Way(route, host);
+      return new Way(threads.route({ host, port, tls, stallMs }), host);
     } catch {
       // The workers, who are asked then, say what is wrong.
       return undefined;

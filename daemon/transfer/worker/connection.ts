@@ -3,7 +3,7 @@
 import type { Answer } from './messages.js';
 import { BadAnswer, ChunkDecoder, parseHead, type Head } from './response-parser.js';
 import { WireError } from './wire-error.js';
-import { openWire, type TlsMeans, type Wire, type WireSource } from './wire.js';
+import { endOf, openWire, type TlsMeans, type Wire, type WireSource } from './wire.js';
 
 /** Holds a head, and the body behind it where both fit: small files need no other memory. */
 const RECEIVE_BYTES = 64 * 1024;
@@ -99,9 +99,8 @@ export class Connection {
 
   constructor(options: ConnectionOptions) {
     const { origin } = options;
-    this.isTls = origin.protocol === 'https:';
-    const host = origin.hostname.replace(/^\[|\]$/g, '');
-    const port = origin.port === '' ? (this.isTls ? 443 : 80) : Number(origin.port);
+    const { host, port, isTls } = endOf(origin);
+    this.isTls = isTls;
     let resolveClosed = (): void => undefined;
     this.#closed = new Promise((resolve) => {
       resolveClosed = resolve;

@@ -9,7 +9,7 @@ import type { TlsMeans } from './wire.js';
  * An unused connection is closed after that long: longer ones may have been dropped on the way by a firewall, which
  * shows only when a request on them gets no answer.
  */
-const IDLE_MS = 30_000;
+export const IDLE_MS = 30_000;
 
 export interface ConnectionsOptions {
   readonly stallTimeoutMs: number;

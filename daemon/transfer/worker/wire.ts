@@ -55,6 +55,20 @@ export interface WireOptions {
   readonly onTicket: (ticket: Buffer) => void;
 }
 
+/** Where an origin's connections end: an IPv6 address is without its brackets. */
+export function endOf({ protocol, hostname, port }: URL): {
+  readonly host: string;
+  readonly port: number;
+  readonly isTls: boolean;
+} {
+  const isTls = protocol === 'https:';
+  return {
+    host: hostname.replace(/^\[|\]$/g, ''),
+    port: port === '' ? (isTls ? 443 : 80) : Number(port),
+    isTls,
+  };
+}
+
 /** Begins to connect. */
 export function openWire(options: WireOptions, events: WireEvents): Wire {
   if (options.tls?.kind === 'sessions') return new TlsWire(options, options.tls.context, events);
