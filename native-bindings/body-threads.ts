@@ -74,7 +74,7 @@ class BodyThreads {
    */
   take(request: BodyRequest): RunningBody {
     const id = this.#addon.takeBody(request);
-    if (this.#running.size === 0) this.#done.ref();
+    this.#done.expect();
     const ended = new Promise<BodyEnd>((resolve) => {
       this.#running.set(id, resolve);
     });
@@ -90,7 +90,6 @@ class BodyThreads {
     const { outcome, ...end } = this.#addon.endBody(id);
     const resolve = this.#running.get(id);
     this.#running.delete(id);
-    if (this.#running.size === 0) this.#done.unref();
     resolve?.({ ...end, outcome: outcomeOf(outcome) });
   }
 }

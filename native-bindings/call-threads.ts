@@ -36,7 +36,6 @@ class CallThreads {
   /** Whom to tell that the trip of this id is over. */
   readonly #waiting: (TripDone | undefined)[] = [];
   readonly #freeIds: number[] = [];
-  #trips = 0;
   /** Ready, and not handed over yet: a list of C's, and the ids in it. */
   #first: Memory | undefined;
   #last: Memory | undefined;
@@ -60,7 +59,7 @@ class CallThreads {
       this.#hear(id);
     });
     setInterval(() => {
-      if (this.#trips > 0) this.#prodThreads();
+      if (this.#done.expected > 0) this.#prodThreads();
     }, PROD_MS).unref();
   }
 
@@ -74,7 +73,7 @@ class CallThreads {
     trip.bytes.writeBigUInt64LE(0n, NEXT_AT);
     trip.bytes.writeInt32LE(id, ID_AT);
     this.#waiting[id] = done;
-    if (this.#trips++ === 0) this.#done.ref();
+    this.#done.expect();
     this.#last?.bytes.writeBigUInt64LE(trip.address, NEXT_AT);
     this.#last = trip;
     if (this.#first === undefined) {
@@ -92,14 +91,16 @@ class CallThreads {
     this.#ready = [];
     const rc = this.#start.int(first);
     if (rc >= 0) return;
-    for (const id of ids) this.#hear(id, failure('pthread_create', -rc));
+    for (const id of ids) {
+      this.#done.forget();
+      this.#hear(id, failure('pthread_create', -rc));
+    }
   }
 
   #hear(id: number, failed?: LhsmError): void {
     const done = this.#waiting[id];
     this.#waiting[id] = undefined;
     this.#freeIds.push(id);
-    if (--this.#trips === 0) this.#done.unref();
     done?.(failed);
   }
 

@@ -1,5 +1,5 @@
-// The pipe through which threads in C say what is over: ids of four bytes each, many at a time. call-threads.ts and
-// body-threads.ts have one each.
+// The pipe through which threads in C say what is over: ids of four bytes each, many at a time. call-threads.ts,
+// body-threads.ts and small-get-threads.ts have one each.
 import { Socket, type OnReadOpts, type SocketConstructorOpts } from 'node:net';
 
 const ID_BYTES = 4;
@@ -9,10 +9,11 @@ const TOLD_AT_ONCE = 1024;
 export class IdPipe {
   readonly #socket: Socket;
   readonly #hear: (id: number) => void;
+  #expected = 0;
   /** The bytes of an id that came in part. */
   #rest: Buffer = Buffer.alloc(0);
 
-  /** Owns the reading end `fd`. Keeps no process alive until `ref`. */
+  /** Owns the reading end `fd`. Keeps the process alive while ids are expected. */
   constructor(fd: number, hear: (id: number) => void) {
     this.#hear = hear;
     const onread: OnReadOpts = {
@@ -28,13 +29,19 @@ export class IdPipe {
     this.#socket.unref();
   }
 
-  /** What is under way keeps the process alive, as libuv's own work does. */
-  ref(): void {
-    this.#socket.ref();
+  /** How many ids are still to come. */
+  get expected(): number {
+    return this.#expected;
   }
 
-  unref(): void {
-    this.#socket.unref();
+  /** One more is to come: what is under way keeps the process alive, as libuv's own work does. */
+  expect(): void {
+    if (this.#expected++ === 0) this.#socket.ref();
+  }
+
+  /** One less is to come. */
+  forget(): void {
+    if (--this.#expected === 0) this.#socket.unref();
   }
 
   #read(bytes: Buffer): void {
@@ -42,6 +49,9 @@ export class IdPipe {
     const whole = all.length - (all.length % ID_BYTES);
     // A copy: the buffer is filled anew.
     this.#rest = whole === all.length ? Buffer.alloc(0) : Buffer.from(all.subarray(whole));
-    for (let at = 0; at < whole; at += ID_BYTES) this.#hear(all.readUInt32LE(at));
+    for (let at = 0; at < whole; at += ID_BYTES) {
+      this.forget();
+      this.#hear(all.readUInt32LE(at));
+    }
   }
 }

@@ -1,8 +1,7 @@
 // Threads that get small blobs, each by a request of its own that is sent, answered and written in one thread: small-get.c,
 // which says why. daemon/transfer/small-gets.ts has them get whole files. One set of them for each JavaScript thread.
-import { isIP } from 'node:net';
 import { IdPipe } from './id-pipe.js';
-import type { TlsContext } from './tls-session.js';
+import { expectedOf, type TlsContext } from './tls-session.js';
 import { outcomeOf, type TransferEnd } from './transfer-end.js';
 import { wireAddon } from './wire-addon.js';
 
@@ -70,8 +69,7 @@ export class SmallGetRoute {
   constructor(addon: SmallGetFunctions, { host, port, tls, stallMs }: RouteOptions) {
     this.#addon = addon;
     this.#port = port;
-    // A name's root dot stands in no certificate, and not in SNI (RFC 6066, 3).
-    this.handle = addon.openRoute(stallMs, tls?.handle, host.replace(/\.$/, ''), isIP(host) !== 0);
+    this.handle = addon.openRoute(stallMs, tls?.handle, ...expectedOf(host));
   }
 
   /** The host's addresses, in the order in which connections to them are tried; of more than sixteen the first. */
@@ -94,7 +92,6 @@ class SmallGetThreads {
   readonly #addon: SmallGetFunctions;
   readonly #done: IdPipe;
   readonly #waiting: (((end: SmallGetEnd) => void) | undefined)[] = [];
-  #running = 0;
   readonly #state = new Uint32Array(STATES);
   readonly #text = Buffer.alloc(ANSWER_BYTES);
 
@@ -119,7 +116,7 @@ class SmallGetThreads {
     const { text, file, bytes, etag, holesHeader } = request;
     const id = this.#addon.startGet(route.handle, text, file, bytes, etag, holesHeader);
     this.#waiting[id] = done;
-    if (this.#running++ === 0) this.#done.ref();
+    this.#done.expect();
     return id;
   }
 
@@ -133,7 +130,6 @@ class SmallGetThreads {
     this.#addon.endGet(id, state, this.#text);
     const done = this.#waiting[id];
     this.#waiting[id] = undefined;
-    if (--this.#running === 0) this.#done.unref();
     done?.(this.#endOf(state));
   }
 

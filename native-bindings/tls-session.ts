@@ -69,6 +69,12 @@ export function tlsContext(ca: readonly string[] | undefined): TlsContext | unde
   };
 }
 
+/** Whom a certificate must name, and whether that is an address, as the addon takes them. */
+export function expectedOf(host: string): [host: string, isAddress: boolean] {
+  // A name's root dot stands in no certificate, and not in SNI (RFC 6066, 3).
+  return [host.replace(/\.$/, ''), isIP(host) !== 0];
+}
+
 /** The client's end of one TLS connection. It owns no socket: whoever has one carries the ciphertext. */
 export class TlsSession {
   readonly #addon: TlsFunctions;
@@ -85,8 +91,7 @@ export class TlsSession {
     const known = wireAddon();
     if (!known) throw new Error('the addon that made the context is gone');
     this.#addon = known;
-    // A name's root dot stands in no certificate, and not in SNI (RFC 6066, 3).
-    this.handle = known.open(context.handle, host.replace(/\.$/, ''), isIP(host) !== 0, ticket);
+    this.handle = known.open(context.handle, ...expectedOf(host), ticket);
   }
 
   /**
