@@ -1,50 +1,17 @@
-// Threads that take the rest of a body off a socket and write it to a file; body-threads.ts uses them.
-//
-// Why not in JavaScript's thread: what one core has received or decrypted is costly to read for another, and a copy out of
-// a cold cache was a third of a restore. Here a body passes through one small buffer of one thread, still warm when it is
-// summed and written. Reads and writes block: a file system that hangs holds up one body, and no other.
+// Threads that take the rest of a body off a socket and write it to a file, as JavaScript sees them: body-threads.ts uses them.
+// body.c has what such a thread does.
 #define _GNU_SOURCE
 #include "body-thread.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <openssl/err.h>
-#include <stdatomic.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
-#include "byte-io.h"
-#include "crc64-core.h"
+#include "body.h"
 #include "napi-helpers.h"
-#include "tls-session.h"
-#include "work-threads.h"
-
-// Aligned blocks of that size stay holes when they are all zero; slab.ts has the same.
-#define HOLE_BYTES 65536
-
-struct body {
-  struct work work;
-  struct body *next_owned;
-  struct session *session; // NULL without TLS
-  int socket;              // a duplicate, open until JavaScript knows of the end: it may be shut down until then
-  int file;
-  uint64_t at, end, file_bytes; // `at` is where the first byte of `buffer` belongs
-  bool keeps_holes, sums;
-  int stall_ms;
-  unsigned char *buffer; // content, at the front what has come already; behind it ciphertext
-  size_t buffer_bytes, filled, cipher_bytes;
-  volatile double *progress; // bytes written are added there; or NULL
-  atomic_bool is_stopped;
-  struct ending ending;
-  uint64_t crc;
-  bool has_more; // without TLS: bytes have come behind it
-  napi_ref refs[3]; // what must live as long: buffer, progress, session
-};
 
 // One for each JavaScript thread.
 struct instance {
@@ -53,121 +20,9 @@ struct instance {
   uint32_t next_id;
 };
 
-// --- one body, in a thread ---
-
-static struct source source_of(struct body *body) {
-  return (struct source){
-      .socket = body->socket, .stall_ms = body->stall_ms, .is_stopped = &body->is_stopped, .ending = &body->ending};
-}
-
-static bool refill(struct session *session, void *data) {
-  struct body *body = data;
-  unsigned char *cipher = body->buffer + body->buffer_bytes;
-  session->in = cipher;
-  const struct source source = source_of(body);
-  session->in_left = receive(&source, cipher, body->cipher_bytes);
-  return session->in_left > 0;
-}
-
-// As `receive`, of content.
-static size_t take(struct body *body, unsigned char *into, size_t room) {
-  if (!body->session) {
-    const struct source source = source_of(body);
-    return receive(&source, into, room);
-  }
-  size_t bytes = 0;
-  ERR_clear_error();
-  return tls_read(body->session, into, room, &bytes) ? bytes : end_tls(&body->ending, body->session, 0);
-}
-
-static bool write_all_of(struct body *body, const unsigned char *from, size_t bytes, uint64_t at) {
-  return write_all(body->file, from, bytes, at, &body->ending);
-}
-
-// As write_all_of, but whole blocks of zeros stay holes. The file's last byte is always written: nothing else gives a new file its
-// size. dataPieces in slab.ts has the same rules.
-static bool write_data(struct body *body, const unsigned char *from, size_t bytes, uint64_t at) {
-  const uint64_t stop = at + bytes;
-  uint64_t data = at; // where what has to be written begins
-  for (uint64_t block = at, next; block < stop; block = next) {
-    next = (block / HOLE_BYTES + 1) * HOLE_BYTES;
-    if (next > stop) next = stop;
-    // A block of which only a part is here counts as data, except at the file's end.
-    bool is_whole = block % HOLE_BYTES == 0 && (next % HOLE_BYTES == 0 || next == body->file_bytes);
-    if (!is_whole || !is_zero(from + (block - at), next - block)) continue;
-    if (!write_all_of(body, from + (data - at), block - data, data)) return false;
-    data = next == body->file_bytes ? next - 1 : next;
-  }
-  return write_all_of(body, from + (data - at), stop - data, data);
-}
-
-// Writes so many bytes from the front of the buffer, and moves the others there.
-static bool flush(struct body *body, size_t bytes) {
-  if (bytes == 0) return true;
-  uint64_t crc = body->crc;
-  if (body->sums) {
-    const struct crc64_implementation *implementations;
-    crc64_init(&implementations);
-    crc = implementations[0].update(crc, body->buffer, bytes);
-  }
-  if (!(body->keeps_holes ? write_data : write_all_of)(body, body->buffer, bytes, body->at)) return false;
-  body->crc = crc;
-  body->at += bytes;
-  body->filled -= bytes;
-  if (body->filled > 0) memmove(body->buffer, body->buffer + bytes, body->filled);
-  if (body->progress) *body->progress += (double)bytes;
-  return true;
-}
-
-static void run(struct work *work) {
-  struct body *body = (struct body *)work; // its first member
-  struct session *session = body->session;
-  struct ending *ending = &body->ending;
-  if (session) {
-    session->refill = refill;
-    session->refill_data = body;
-  }
-  for (;;) {
-    // Writes end at multiples of the buffer's size: aligned to blocks of zeros, and to stripes.
-    uint64_t stop = (body->at / body->buffer_bytes + 1) * body->buffer_bytes;
-    size_t limit = (size_t)((stop < body->end ? stop : body->end) - body->at);
-    if (body->filled >= limit) {
-      if (!flush(body, limit) || body->at == body->end) break;
-      continue;
-    }
-    size_t bytes = take(body, body->buffer + body->filled, limit - body->filled);
-    body->filled += bytes;
-    if (bytes > 0) continue;
-    // What has come is kept, and not asked for again.
-    enum outcome outcome = ending->outcome;
-    int error = ending->error;
-    if (outcome != STOPPED && flush(body, body->filled)) end(ending, outcome, error);
-    break;
-  }
-  if (session) {
-    // What has come behind the body is seen by whoever reads the session next.
-    session->refill = NULL;
-    if (session->in_left > 0 && !tls_keep(session, session->in, session->in_left) && ending->outcome == WHOLE)
-      end(ending, SOCKET_FAILED, ENOMEM);
-    session->in = NULL;
-    session->in_left = 0;
-  } else if (ending->outcome == WHOLE) {
-    unsigned char byte;
-    body->has_more = recv(body->socket, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
-  }
-}
-
-static void stop(struct body *body) {
-  atomic_store(&body->is_stopped, true);
-  // Wakes who waits for the peer. The connection is of no more use then, whoever else has it.
-  shutdown(body->socket, SHUT_RDWR);
-}
-
-// --- for JavaScript ---
-
 static void stop_all(void *data) {
   struct instance *instance = data;
-  for (struct body *body = instance->bodies; body; body = body->next_owned) stop(body);
+  for (struct body *body = instance->bodies; body; body = body->next_owned) body_stop(body);
 }
 
 // The JavaScript thread ends: its memory must not go before those that use it.
@@ -279,7 +134,7 @@ static napi_value take_body(napi_env env, napi_callback_info info) {
   struct instance *instance = function_data(env, info);
   struct body *body = calloc(1, sizeof *body);
   if (!body) return throw_errno(env, "takeBody", ENOMEM);
-  body->work = (struct work){.owner = &instance->owner, .id = instance->next_id++, .run = run};
+  body->work = (struct work){.owner = &instance->owner, .id = instance->next_id++, .run = body_run};
   body->socket = -1;
   if (!read_request(env, request, body)) {
     forget(env, body);
@@ -314,23 +169,24 @@ static struct body **body_of(napi_env env, napi_callback_info info) {
 // stopBody(id): has it end soon; its id comes as ever
 static napi_value stop_body(napi_env env, napi_callback_info info) {
   struct body **body = body_of(env, info);
-  if (body) stop(*body);
+  if (body) body_stop(*body);
   return NULL;
 }
 
-// endBody(id): { outcome, errno, at, failedAt, crc, hasMore, code, message } of one whose id has come
+// endBody(id): { outcome, errno, at, failedAt, crc, spliced, hasMore, code, message } of one whose id has come
 static napi_value end_body(napi_env env, napi_callback_info info) {
   struct body **place = body_of(env, info);
   if (!place) return NULL;
   struct body *body = *place;
   *place = body->next_owned;
-  napi_value result = NULL, outcome, error, at, failed_at, crc, has_more, code, message;
+  napi_value result = NULL, outcome, error, at, failed_at, crc, spliced, has_more, code, message;
   if (napi_create_object(env, &result) == napi_ok &&
       napi_create_uint32(env, body->ending.outcome, &outcome) == napi_ok &&
       napi_create_int32(env, body->ending.error, &error) == napi_ok &&
       napi_create_double(env, (double)body->at, &at) == napi_ok &&
       napi_create_double(env, (double)body->ending.failed_at, &failed_at) == napi_ok &&
       napi_create_bigint_uint64(env, body->crc, &crc) == napi_ok &&
+      napi_create_double(env, (double)body->spliced, &spliced) == napi_ok &&
       napi_get_boolean(env, body->has_more, &has_more) == napi_ok &&
       napi_create_string_latin1(env, body->ending.failure.code, NAPI_AUTO_LENGTH, &code) == napi_ok &&
       napi_create_string_latin1(env, body->ending.failure.message, NAPI_AUTO_LENGTH, &message) == napi_ok) {
@@ -340,6 +196,7 @@ static napi_value end_body(napi_env env, napi_callback_info info) {
         {"at", NULL, NULL, NULL, NULL, at, napi_enumerable, NULL},
         {"failedAt", NULL, NULL, NULL, NULL, failed_at, napi_enumerable, NULL},
         {"crc", NULL, NULL, NULL, NULL, crc, napi_enumerable, NULL},
+        {"spliced", NULL, NULL, NULL, NULL, spliced, napi_enumerable, NULL},
         {"hasMore", NULL, NULL, NULL, NULL, has_more, napi_enumerable, NULL},
         {"code", NULL, NULL, NULL, NULL, code, napi_enumerable, NULL},
         {"message", NULL, NULL, NULL, NULL, message, napi_enumerable, NULL},

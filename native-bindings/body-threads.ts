@@ -1,4 +1,4 @@
-// Threads that take the rest of a body off a socket and write it to a file: body-thread.c, which says why. get-job.ts has
+// Threads that take the rest of a body off a socket and write it to a file: body.c, which says why. get-job.ts has
 // them take every body that is not small. One set of them for each JavaScript thread.
 import { IdPipe } from './id-pipe.js';
 import { outcomeOf, type TransferEnd } from './transfer-end.js';
@@ -45,6 +45,8 @@ export interface BodyEnd extends TransferEnd {
   readonly at: number;
   /** Of what is in the file, where asked for. */
   readonly crc: bigint;
+  /** Bytes of it that went from the socket to the file without a copy in user space. */
+  readonly spliced: number;
   /** Whole, without TLS: more has come behind it already. With TLS the session's next read shows that. */
   readonly hasMore: boolean;
 }

@@ -22,7 +22,17 @@ const libraries = {
   'calls.so': { sources: ['call-sequence.c', 'call-threads.c', 'path-xattr.c'], isGood: opens },
   'wire.node': {
     sources: [
-      ...['wire.c', 'tls-session.c', 'body-thread.c', 'small-get.c', 'link.c', 'byte-io.c', 'work-threads.c'],
+      ...[
+        'wire.c',
+        'tls-session.c',
+        'body-thread.c',
+        'body.c',
+        'splice-io.c',
+        'small-get.c',
+        'link.c',
+        'byte-io.c',
+        'work-threads.c',
+      ],
       'crc64-core.c',
     ],
     isGood: (file) => require(file).startGet !== undefined,
@@ -37,6 +47,8 @@ const inputs = [
   'call-sequence.h',
   'tls-session.h',
   'body-thread.h',
+  'body.h',
+  'splice-io.h',
   'small-get.h',
   'link.h',
   'byte-io.h',

@@ -27,6 +27,14 @@ bool end_tls(struct ending *ending, const struct session *session, int result) {
   }
 }
 
+bool await_bytes(const struct source *source, bool *is_last_look) {
+  if (*is_last_look) return end(source->ending, STALLED, 0);
+  struct pollfd wanted = {.fd = source->socket, .events = POLLIN};
+  const int ready = source->is_quick ? work_poll(&wanted, source->stall_ms) : poll(&wanted, 1, source->stall_ms);
+  *is_last_look = ready == 0;
+  return true;
+}
+
 size_t receive(const struct source *source, void *into, size_t room) {
   struct ending *ending = source->ending;
   for (bool is_last_look = false;;) {
@@ -36,9 +44,7 @@ size_t receive(const struct source *source, void *into, size_t room) {
     if (bytes == 0) return end(ending, atomic_load(source->is_stopped) ? STOPPED : ENDED, 0);
     if (errno == EINTR) continue;
     if (errno != EAGAIN) return end(ending, SOCKET_FAILED, errno);
-    if (is_last_look) return end(ending, STALLED, 0);
-    struct pollfd wanted = {.fd = source->socket, .events = POLLIN};
-    is_last_look = (source->is_quick ? work_poll(&wanted, source->stall_ms) : poll(&wanted, 1, source->stall_ms)) == 0;
+    if (!await_bytes(source, &is_last_look)) return 0;
   }
 }
 

@@ -1,4 +1,4 @@
-// Bytes off a socket and into a file, by calls that wait: byte-io.c. body-thread.c and small-get.c move bodies with it.
+// Bytes off a socket and into a file, by calls that wait: byte-io.c. body.c and small-get.c move bodies with it.
 #ifndef LHSM_BYTE_IO_H
 #define LHSM_BYTE_IO_H
 
@@ -33,6 +33,10 @@ struct source {
   atomic_bool *is_stopped; // once set, the socket is shut down as well, to wake who waits for it
   struct ending *ending;
 };
+
+// For when nothing has come: waits. True when it is worth another look, which is the last one when the time was up; false after
+// that, and the ending says so.
+bool await_bytes(const struct source *source, bool *is_last_look);
 
 // At least one byte, waited for; 0 when there will be none, and the ending says why.
 size_t receive(const struct source *source, void *into, size_t room);
