@@ -8,31 +8,50 @@
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "body.h"
 #include "napi-helpers.h"
+#include "work-threads.h"
+
+struct job {
+  struct work work;
+  struct job *next_owned;
+  struct body body; // its socket is a duplicate, open until JavaScript knows of the end: it may be shut down until then
+  atomic_bool is_stopped;
+  struct ending ending;
+  napi_ref refs[3]; // what must live as long: buffer, progress, session
+};
 
 // One for each JavaScript thread.
 struct instance {
   struct owner owner;
-  struct body *bodies;
+  struct job *jobs;
   uint32_t next_id;
 };
 
+static void run(struct work *work) { body_move(&((struct job *)work)->body); } // its first member
+
+static void stop(struct job *job) {
+  atomic_store(&job->is_stopped, true);
+  // Wakes who waits for the peer. The connection is of no more use then, whoever else has it.
+  shutdown(job->body.socket, SHUT_RDWR);
+}
+
 static void stop_all(void *data) {
   struct instance *instance = data;
-  for (struct body *body = instance->bodies; body; body = body->next_owned) body_stop(body);
+  for (struct job *job = instance->jobs; job; job = job->next_owned) stop(job);
 }
 
 // The JavaScript thread ends: its memory must not go before those that use it.
 static void await_bodies(void *data) {
   struct instance *instance = data;
   work_await(&instance->owner, stop_all, instance);
-  for (struct body *body = instance->bodies, *next; body; body = next) {
-    next = body->next_owned;
-    close(body->socket);
-    free(body);
+  for (struct job *job = instance->jobs, *next; job; job = next) {
+    next = job->next_owned;
+    close(job->body.socket);
+    free(job);
   }
   free(instance);
 }
@@ -61,17 +80,18 @@ static bool flag_of(napi_env env, napi_value object, const char *name) {
          flag;
 }
 
-static void forget(napi_env env, struct body *body) {
-  if (body->session) body->session->is_lent = false;
-  if (body->socket >= 0) close(body->socket);
-  for (size_t n = 0; n < sizeof body->refs / sizeof *body->refs; n++) {
-    if (body->refs[n]) napi_delete_reference(env, body->refs[n]);
+static void forget(napi_env env, struct job *job) {
+  if (job->body.session) job->body.session->is_lent = false;
+  if (job->body.socket >= 0) close(job->body.socket);
+  for (size_t n = 0; n < sizeof job->refs / sizeof *job->refs; n++) {
+    if (job->refs[n]) napi_delete_reference(env, job->refs[n]);
   }
-  free(body);
+  free(job);
 }
 
-// Fills a body from the request of body-threads.ts; false with an exception.
-static bool read_request(napi_env env, napi_value request, struct body *body) {
+// Fills a job from the request of body-threads.ts; false with an exception.
+static bool read_request(napi_env env, napi_value request, struct job *job) {
+  struct body *body = &job->body;
   double socket, file, at, end, file_bytes, stall_ms, content_bytes, filled, slot;
   napi_value buffer, progress, session;
   napi_valuetype type = napi_undefined;
@@ -113,9 +133,9 @@ static bool read_request(napi_env env, napi_value request, struct body *body) {
   body->progress = slot >= 0 ? (double *)counters + (size_t)slot : NULL;
   body->keeps_holes = flag_of(env, request, "keepHoles");
   body->sums = flag_of(env, request, "crc");
-  if (napi_create_reference(env, buffer, 1, &body->refs[0]) != napi_ok ||
-      napi_create_reference(env, progress, 1, &body->refs[1]) != napi_ok ||
-      (has_tls && napi_create_reference(env, session, 1, &body->refs[2]) != napi_ok))
+  if (napi_create_reference(env, buffer, 1, &job->refs[0]) != napi_ok ||
+      napi_create_reference(env, progress, 1, &job->refs[1]) != napi_ok ||
+      (has_tls && napi_create_reference(env, session, 1, &job->refs[2]) != napi_ok))
     return false;
   body->socket = fcntl((int)socket, F_DUPFD_CLOEXEC, 0);
   if (body->socket < 0) {
@@ -132,33 +152,35 @@ static napi_value take_body(napi_env env, napi_callback_info info) {
   size_t argc = 1;
   napi_get_cb_info(env, info, &argc, &request, NULL, NULL);
   struct instance *instance = function_data(env, info);
-  struct body *body = calloc(1, sizeof *body);
-  if (!body) return throw_errno(env, "takeBody", ENOMEM);
-  body->work = (struct work){.owner = &instance->owner, .id = instance->next_id++, .run = body_run};
-  body->socket = -1;
-  if (!read_request(env, request, body)) {
-    forget(env, body);
+  struct job *job = calloc(1, sizeof *job);
+  if (!job) return throw_errno(env, "takeBody", ENOMEM);
+  job->work = (struct work){.owner = &instance->owner, .id = instance->next_id++, .run = run};
+  job->body.socket = -1;
+  job->body.is_stopped = &job->is_stopped;
+  job->body.ending = &job->ending;
+  if (!read_request(env, request, job)) {
+    forget(env, job);
     return NULL;
   }
-  const int failure = work_begin(&body->work);
+  const int failure = work_begin(&job->work);
   if (failure != 0) {
-    forget(env, body);
+    forget(env, job);
     return throw_errno(env, "pthread_create", failure);
   }
-  body->next_owned = instance->bodies;
-  instance->bodies = body;
-  napi_create_uint32(env, body->work.id, &result);
+  job->next_owned = instance->jobs;
+  instance->jobs = job;
+  napi_create_uint32(env, job->work.id, &result);
   return result;
 }
 
-static struct body **body_of(napi_env env, napi_callback_info info) {
+static struct job **job_of(napi_env env, napi_callback_info info) {
   napi_value value;
   size_t argc = 1;
   uint32_t id = 0;
   napi_get_cb_info(env, info, &argc, &value, NULL, NULL);
   if (napi_get_value_uint32(env, value, &id) == napi_ok) {
     struct instance *instance = function_data(env, info);
-    for (struct body **at = &instance->bodies; *at; at = &(*at)->next_owned) {
+    for (struct job **at = &instance->jobs; *at; at = &(*at)->next_owned) {
       if ((*at)->work.id == id) return at;
     }
   }
@@ -168,28 +190,30 @@ static struct body **body_of(napi_env env, napi_callback_info info) {
 
 // stopBody(id): has it end soon; its id comes as ever
 static napi_value stop_body(napi_env env, napi_callback_info info) {
-  struct body **body = body_of(env, info);
-  if (body) body_stop(*body);
+  struct job **job = job_of(env, info);
+  if (job) stop(*job);
   return NULL;
 }
 
 // endBody(id): { outcome, errno, at, failedAt, crc, spliced, hasMore, code, message } of one whose id has come
 static napi_value end_body(napi_env env, napi_callback_info info) {
-  struct body **place = body_of(env, info);
+  struct job **place = job_of(env, info);
   if (!place) return NULL;
-  struct body *body = *place;
-  *place = body->next_owned;
+  struct job *job = *place;
+  const struct body *body = &job->body;
+  const struct ending *ending = &job->ending;
+  *place = job->next_owned;
   napi_value result = NULL, outcome, error, at, failed_at, crc, spliced, has_more, code, message;
   if (napi_create_object(env, &result) == napi_ok &&
-      napi_create_uint32(env, body->ending.outcome, &outcome) == napi_ok &&
-      napi_create_int32(env, body->ending.error, &error) == napi_ok &&
+      napi_create_uint32(env, ending->outcome, &outcome) == napi_ok &&
+      napi_create_int32(env, ending->error, &error) == napi_ok &&
       napi_create_double(env, (double)body->at, &at) == napi_ok &&
-      napi_create_double(env, (double)body->ending.failed_at, &failed_at) == napi_ok &&
+      napi_create_double(env, (double)ending->failed_at, &failed_at) == napi_ok &&
       napi_create_bigint_uint64(env, body->crc, &crc) == napi_ok &&
       napi_create_double(env, (double)body->spliced, &spliced) == napi_ok &&
       napi_get_boolean(env, body->has_more, &has_more) == napi_ok &&
-      napi_create_string_latin1(env, body->ending.failure.code, NAPI_AUTO_LENGTH, &code) == napi_ok &&
-      napi_create_string_latin1(env, body->ending.failure.message, NAPI_AUTO_LENGTH, &message) == napi_ok) {
+      napi_create_string_latin1(env, ending->failure.code, NAPI_AUTO_LENGTH, &code) == napi_ok &&
+      napi_create_string_latin1(env, ending->failure.message, NAPI_AUTO_LENGTH, &message) == napi_ok) {
     const napi_property_descriptor properties[] = {
         {"outcome", NULL, NULL, NULL, NULL, outcome, napi_enumerable, NULL},
         {"errno", NULL, NULL, NULL, NULL, error, napi_enumerable, NULL},
@@ -203,7 +227,7 @@ static napi_value end_body(napi_env env, napi_callback_info info) {
     };
     napi_define_properties(env, result, sizeof properties / sizeof *properties, properties);
   }
-  forget(env, body);
+  forget(env, job);
   return result;
 }
 

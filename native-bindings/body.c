@@ -22,7 +22,7 @@
 
 static struct source source_of(struct body *body) {
   return (struct source){
-      .socket = body->socket, .stall_ms = body->stall_ms, .is_stopped = &body->is_stopped, .ending = &body->ending};
+      .socket = body->socket, .stall_ms = body->stall_ms, .is_stopped = body->is_stopped, .ending = body->ending};
 }
 
 static bool refill(struct session *session, void *data) {
@@ -42,11 +42,11 @@ static size_t take(struct body *body, unsigned char *into, size_t room) {
   }
   size_t bytes = 0;
   ERR_clear_error();
-  return tls_read(body->session, into, room, &bytes) ? bytes : end_tls(&body->ending, body->session, 0);
+  return tls_read(body->session, into, room, &bytes) ? bytes : end_tls(body->ending, body->session, 0);
 }
 
 static bool write_all_of(struct body *body, const unsigned char *from, size_t bytes, uint64_t at) {
-  return write_all(body->file, from, bytes, at, &body->ending);
+  return write_all(body->file, from, bytes, at, body->ending);
 }
 
 // As write_all_of, but whole blocks of zeros stay holes. The file's last byte is always written: nothing else gives a new file its
@@ -96,9 +96,9 @@ static size_t write_limit(const struct body *body, uint64_t stop) {
 
 // What has come is kept, and not asked for again.
 static void keep_what_came(struct body *body) {
-  const enum outcome outcome = body->ending.outcome;
-  const int error = body->ending.error;
-  if (outcome != STOPPED && flush(body, body->filled)) end(&body->ending, outcome, error);
+  const enum outcome outcome = body->ending->outcome;
+  const int error = body->ending->error;
+  if (outcome != STOPPED && flush(body, body->filled)) end(body->ending, outcome, error);
 }
 
 // Takes and writes up to there, through the buffer. False when it was over before.
@@ -124,7 +124,7 @@ static bool splice_on(struct body *body, struct conduit *conduit) {
   while (body->at < body->end) {
     const size_t limit = write_limit(body, body->end);
     const bool is_over = !conduit_fill(conduit, &source, limit);
-    if (is_over && body->ending.outcome == STOPPED) return false;
+    if (is_over && body->ending->outcome == STOPPED) return false;
     size_t bytes = conduit->bytes;
     if (!is_over && bytes < limit) {
       const uint64_t aligned = (body->at + bytes) / ALIGNED_BYTES * ALIGNED_BYTES;
@@ -136,7 +136,7 @@ static bool splice_on(struct body *body, struct conduit *conduit) {
     if (is_over || written < bytes || bytes == 0) {
       // Whether the file cannot take it at all, and why, is for pwrite to say.
       body->filled = conduit->bytes;
-      if (!conduit_drain(conduit, body->buffer)) return end(&body->ending, SOCKET_FAILED, errno);
+      if (!conduit_drain(conduit, body->buffer)) return end(body->ending, SOCKET_FAILED, errno);
       if (is_over) keep_what_came(body);
       return !is_over;
     }
@@ -154,10 +154,11 @@ static bool splice_rest(struct body *body) {
   return has_rest;
 }
 
-void body_run(struct work *work) {
-  struct body *body = (struct body *)work; // its first member
+void body_move(struct body *body) {
   struct session *session = body->session;
-  struct ending *ending = &body->ending;
+  struct ending *ending = body->ending;
+  bool (*const refill_before)(struct session *, void *) = session ? session->refill : NULL;
+  void *const data_before = session ? session->refill_data : NULL;
   if (session) {
     session->refill = refill;
     session->refill_data = body;
@@ -166,7 +167,8 @@ void body_run(struct work *work) {
   if (!is_unseen || splice_rest(body)) copy_to(body, body->end);
   if (session) {
     // What has come behind the body is seen by whoever reads the session next.
-    session->refill = NULL;
+    session->refill = refill_before;
+    session->refill_data = data_before;
     if (session->in_left > 0 && !tls_keep(session, session->in, session->in_left) && ending->outcome == WHOLE)
       end(ending, SOCKET_FAILED, ENOMEM);
     session->in = NULL;
@@ -177,8 +179,4 @@ void body_run(struct work *work) {
   }
 }
 
-void body_stop(struct body *body) {
-  atomic_store(&body->is_stopped, true);
-  // Wakes who waits for the peer.
-  shutdown(body->socket, SHUT_RDWR);
-}
+void body_write(struct body *body) { flush(body, body->filled); }

@@ -1,8 +1,8 @@
-// One body that a thread takes off a socket and writes to a file: body.c. body-thread.c makes it from what JavaScript asks for.
+// A body, or the rest of one, that a thread takes off a socket and writes to a file: body.c. body-thread.c has it done with what
+// JavaScript's connections begin to receive, get.c with what comes on its own.
 #ifndef LHSM_BODY_H
 #define LHSM_BODY_H
 
-#include <node_api.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -10,13 +10,10 @@
 
 #include "byte-io.h"
 #include "tls-session.h"
-#include "work-threads.h"
 
 struct body {
-  struct work work;
-  struct body *next_owned;
   struct session *session; // NULL without TLS
-  int socket;              // a duplicate, open until JavaScript knows of the end: it may be shut down until then
+  int socket;
   int file;
   uint64_t at, end, file_bytes; // `at` is where the first byte of `buffer` belongs
   bool keeps_holes, sums;
@@ -24,18 +21,18 @@ struct body {
   unsigned char *buffer; // content, at the front what has come already; behind it ciphertext
   size_t buffer_bytes, filled, cipher_bytes;
   volatile double *progress; // bytes written are added there; or NULL
-  atomic_bool is_stopped;
-  struct ending ending;
+  atomic_bool *is_stopped; // whoever sets it shuts the socket down as well
+  struct ending *ending;
+  // What comes of it:
   uint64_t crc;
   uint64_t spliced; // bytes of it that were not copied here
-  bool has_more; // without TLS: bytes have come behind it
-  napi_ref refs[3]; // what must live as long: buffer, progress, session
+  bool has_more;    // without TLS: bytes have come behind it
 };
 
-// The work: takes the body, and says in it how far it came and why no further.
-void body_run(struct work *work);
+// Takes it: `at` says how far it came, and the ending why no further. What of TLS has come behind it is kept in the session.
+void body_move(struct body *body);
 
-// Has it end soon; from any thread. The connection is of no more use then, whoever else has it.
-void body_stop(struct body *body);
+// Writes what is there, all of it, and takes nothing.
+void body_write(struct body *body);
 
 #endif

@@ -1,5 +1,5 @@
 // The pipe through which threads in C say what is over: ids of four bytes each, many at a time. call-threads.ts,
-// body-threads.ts and small-get-threads.ts have one each.
+// body-threads.ts and get-threads.ts have one each.
 import { Socket, type OnReadOpts, type SocketConstructorOpts } from 'node:net';
 
 const ID_BYTES = 4;

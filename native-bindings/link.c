@@ -179,9 +179,12 @@ static bool shake_hands(struct use *use, struct link *link) {
     return end(&use->ending, UNUSUAL, 0);
   }
   pthread_mutex_lock(&route->lock);
-  // A ticket of no use is none: the handshake is then a full one.
-  if (route->ticket && !SSL_set_session(link->session->ssl, route->ticket)) ERR_clear_error();
+  // Each connection writes into its own.
+  SSL_SESSION *ticket = route->ticket ? SSL_SESSION_dup(route->ticket) : NULL;
   pthread_mutex_unlock(&route->lock);
+  // A ticket of no use is none: the handshake is then a full one.
+  if (ticket && !SSL_set_session(link->session->ssl, ticket)) ERR_clear_error();
+  SSL_SESSION_free(ticket);
   link->session->refill = refill;
   link->session->refill_data = link;
   int result = SSL_do_handshake(link->session->ssl);

@@ -172,6 +172,8 @@ static napi_value throw_tls(napi_env env, const struct session *session) {
 }
 
 void tls_end(struct session *session) {
+  // Connections just end here; OpenSSL would take that for a reason not to take their sessions up again.
+  if (session->ssl) SSL_set_shutdown(session->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
   SSL_free(session->ssl);
   SSL_SESSION_free(session->ticket);
   free(session->spill);

@@ -1,4 +1,4 @@
-// How what threads of C do with a body ends: byte-io.h. body-threads.ts and small-get-threads.ts tell it.
+// How what threads of C do with a body ends: byte-io.h. body-threads.ts and get-threads.ts tell it.
 
 /** In the order of the enum in byte-io.h. */
 const outcomes = ['whole', 'ended', 'stalled', 'stopped', 'socket', 'file', 'tls', 'unusual'] as const;

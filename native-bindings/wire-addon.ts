@@ -1,14 +1,14 @@
 // Loads the addon of the transfer plane's wire, wire.node: TLS sessions, and threads that take bodies and get small blobs.
-// build-addon.mjs makes it where it can; tls-session.ts, body-threads.ts and small-get-threads.ts say what is in it.
+// build-addon.mjs makes it where it can; tls-session.ts, body-threads.ts and get-threads.ts say what is in it.
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import type { BodyFunctions } from './body-threads.js';
-import type { SmallGetFunctions } from './small-get-threads.js';
+import type { GetFunctions } from './get-threads.js';
 import type { TlsFunctions } from './tls-session.js';
 
 const FILE = new URL('wire.node', import.meta.url);
 
-type WireAddon = TlsFunctions & BodyFunctions & SmallGetFunctions;
+type WireAddon = TlsFunctions & BodyFunctions & GetFunctions;
 
 let loaded: { readonly addon: WireAddon } | { readonly problem: Error } | undefined;
 

@@ -44,6 +44,11 @@ static void rouse(void) {
   pthread_cond_signal(&arrived);
 }
 
+void work_tell(const struct owner *owner, uint32_t number) {
+  // The pipe has room for thousands of them, and is read.
+  while (write(owner->done_fd, &number, sizeof number) < 0 && errno == EINTR) continue;
+}
+
 static void *serve(void *unused) {
   (void)unused;
   pthread_setname_np(pthread_self(), "lhsm-body");
@@ -70,9 +75,8 @@ static void *serve(void *unused) {
     waits = 0;
     work->run(work);
     struct owner *owner = work->owner;
-    const uint32_t id = work->id;
-    // From here on the work is JavaScript's, and may be gone. The pipe has room for thousands of ids, and is read.
-    while (write(owner->done_fd, &id, sizeof id) < 0 && errno == EINTR) continue;
+    // From here on the work is JavaScript's, and may be gone.
+    work_tell(owner, work->id);
     pthread_mutex_lock(&lock);
     attentive -= is_quick;
     idle++;

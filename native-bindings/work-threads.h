@@ -1,4 +1,4 @@
-// Threads for work that blocks, each piece in a thread of its own: work-threads.c. body-thread.c and small-get.c have bodies
+// Threads for work that blocks, each piece in a thread of its own: work-threads.c. body-thread.c and get-thread.c have bodies
 // and requests done there.
 #ifndef LHSM_WORK_THREADS_H
 #define LHSM_WORK_THREADS_H
@@ -33,6 +33,9 @@ napi_value work_open(napi_env env, struct owner *owner);
 
 // Has it done in a thread. Gives an errno when none can be had: then nothing was begun.
 int work_begin(struct work *work);
+
+// Sends a number through the owner's pipe, from a thread whose work is not over.
+void work_tell(const struct owner *owner, uint32_t number);
 
 // For quick work, which others of its kind may be waiting behind. Around a call that may block for long:
 void work_blocks(void);

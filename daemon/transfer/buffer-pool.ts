@@ -1,5 +1,6 @@
 // Reused Buffers, bounded in bytes over all transfers of an engine. download.ts and upload.ts take from it.
 import { canceled } from '../azure-errors.js';
+import type { Ends } from '../stop.js';
 
 const SMALLEST = 4096;
 const MIB = 1024 * 1024;
@@ -55,7 +56,7 @@ export class BufferPool {
    * A Buffer of at most `maxBytes`. Rejects with LhsmError ECANCELED when `signal` aborts before there is room, throws
    * RangeError for more than the pool can ever give.
    */
-  async acquire(bytes: number, signal: AbortSignal): Promise<PooledBuffer> {
+  async acquire(bytes: number, signal: Ends): Promise<PooledBuffer> {
     if (bytes > this.maxBytes) throw new RangeError(`${bytes} bytes asked of a pool of ${this.maxBytes}`);
     if (signal.aborted) throw canceled('buffer');
     const size = Math.min(sizeClass(bytes), this.maxBytes);
@@ -118,7 +119,7 @@ export class BufferPool {
     }
   }
 
-  #wait(size: number, signal: AbortSignal): Promise<void> {
+  #wait(size: number, signal: Ends): Promise<void> {
     return new Promise((resolve, reject) => {
       const leave = (): void => {
         this.#waiters.splice(this.#waiters.indexOf(waiter), 1);

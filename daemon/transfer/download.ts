@@ -20,7 +20,6 @@ import {
 import type { DownloadRequest } from './transfer.js';
 import { wireError } from './wire-failure.js';
 import { WorkGroup } from './work-group.js';
-import { SMALL_BODY_BYTES } from './worker/connection.js';
 import type { Answer, DoneEvent, Expected, How, Target } from './worker/messages.js';
 
 /** A try that moved that much counts as progress: the tries begin anew. */
@@ -135,13 +134,11 @@ class Download {
   ): Promise<DoneEvent> {
     const { fd, sizeBytes, counters } = this.#transfer;
     const asked = { start: from, end, subject: this.#subject };
-    const { smallGets, workers } = this.#parts;
-    const gets = this.#isSmall(from, end) ? smallGets : workers;
-    return gets.get(
+    return this.#parts.threadGets.get(
       { target, fd, start: from, end, fileBytes: sizeBytes, expected: this.#expected(from, end) },
-      (answer) => {
+      (answer, agoMs = 0) => {
         const how = this.#pin(answer, asked, onPinned);
-        if (end > from) counters.firstByteMs ??= performance.now() - this.#startedMs;
+        if (end > from) counters.firstByteMs ??= performance.now() - this.#startedMs - agoMs;
         return how;
       },
       counters,
@@ -149,18 +146,12 @@ class Download {
     );
   }
 
-  /** What needs no judgement before it is written: all but the first answer for a file that is not small. */
+  /** What needs no judgement before it is written: all but the first answer for a file of several ranges, which the others wait for. */
   #expected(from: number, end: number): Expected | undefined {
-    const { holesMetadata } = this.#transfer;
-    if (!this.#how && !this.#isSmall(from, end)) return undefined;
+    const { holesMetadata, sizeBytes } = this.#transfer;
+    if (!this.#how && (from > 0 || end < sizeBytes)) return undefined;
     const etag = this.#pinned();
     return { etag: etag === undefined ? undefined : bareEtag(etag), how: this.#how, holesMetadata };
-  }
-
-  /** Whether it is the whole of a file that one answer has room for. */
-  #isSmall(from: number, end: number): boolean {
-    const { sizeBytes } = this.#transfer;
-    return from === 0 && end === sizeBytes && sizeBytes <= SMALL_BODY_BYTES;
   }
 
   /** The version that every answer must be of. */

@@ -1,6 +1,6 @@
 // The transfer engine: bytes between descriptors and blobs by worker threads over connections of its own; commits, and
 // whatever else is no content, through the Azure SDK. The agent makes one and hands it to the movers.
-import { smallGetThreads } from '../../native-bindings/small-get-threads.js';
+import { getThreads } from '../../native-bindings/get-threads.js';
 import type { AzureClientOptions, AzureClients } from '../azure-client.js';
 import { retryPolicyOf, ThrottleGates } from '../azure-retry.js';
 import type { BlobHeaders } from '../blob.js';
@@ -14,7 +14,7 @@ import type { RawIo } from './file-io.js';
 import { Numbered } from './numbered.js';
 import { Limits, type EngineParts } from './parts.js';
 import type { DownloadRequest, TransferEngine, UploadRequest, UploadResult } from './transfer.js';
-import { SmallGets } from './small-gets.js';
+import { ThreadGets } from './thread-gets.js';
 import { upload } from './upload.js';
 import { WorkerPool } from './worker-pool.js';
 
@@ -62,6 +62,9 @@ export interface EngineOptions {
  */
 const RESTORE_SHARE = 1 / 2;
 
+/** Of that, what the threads of C have that carry out most GETs; the rest is for first ranges, and what they leave to the workers. */
+const THREAD_SHARE = 3 / 4;
+
 const DEFAULT_MAX_REQUESTS = 64;
 const DEFAULT_FILE_CALLS = 10;
 /** Of one worker: an OST that hangs holds some of them, and must not hold all. */
@@ -78,7 +81,7 @@ function workersFor(options: EngineOptions, uploadBytes: number): number {
 class WorkerEngine implements TransferEngine {
   #clients: Promise<AzureClients> | undefined;
   readonly #workers: WorkerPool;
-  readonly #smallGets: SmallGets;
+  readonly #threadGets: ThreadGets;
   readonly #downloads: EngineParts;
   readonly #uploads: EngineParts;
   readonly #running = new Numbered<{ readonly stop: Stop; readonly end: Promise<unknown> }>();
@@ -88,13 +91,15 @@ class WorkerEngine implements TransferEngine {
     const { caFile, stallTimeoutMs, maxRequests = DEFAULT_MAX_REQUESTS } = options;
     const restoreBytes = Math.ceil(options.maxBufferBytes * RESTORE_SHARE);
     const uploadBytes = options.maxBufferBytes - restoreBytes;
+    const threads = options.io === undefined ? getThreads() : undefined;
+    const threadBytes = threads ? Math.floor(restoreBytes * THREAD_SHARE) : 0;
     const workers = workersFor(options, uploadBytes);
     const share = (bytes: number): number =>
       Math.max(SMALLEST_POOL_BYTES, Math.floor(bytes / Math.max(1, workers)));
     const ca = caFile === undefined ? undefined : loadCaFile(caFile);
     this.#workers = new WorkerPool({
       workers,
-      downloadBytes: share(restoreBytes),
+      downloadBytes: share(restoreBytes - threadBytes),
       uploadBytes: share(uploadBytes),
       stallTimeoutMs,
       ca,
@@ -105,16 +110,17 @@ class WorkerEngine implements TransferEngine {
       io: options.io,
       onDeath: options.onWorkerDeath,
     });
-    this.#smallGets = new SmallGets({
-      threads: options.io === undefined ? smallGetThreads() : undefined,
+    this.#threadGets = new ThreadGets({
+      threads,
       workers: this.#workers,
+      bufferBytes: Math.max(SMALLEST_POOL_BYTES, threadBytes),
       stallTimeoutMs,
       ca,
     });
     const shared = {
       clients: () => this.#sdk({ caFile, socketTimeoutMs: stallTimeoutMs }),
       workers: this.#workers,
-      smallGets: this.#smallGets,
+      threadGets: this.#threadGets,
       auth: new Authorizer(),
       policy: retryPolicyOf(options),
       gates: new ThrottleGates(),
@@ -156,7 +162,7 @@ class WorkerEngine implements TransferEngine {
     const running = [...this.#running.values()];
     for (const { stop } of running) stop.abort();
     await Promise.allSettled(running.map(({ end }) => end));
-    this.#smallGets.close();
+    this.#threadGets.close();
     await this.#workers.close();
     (await this.#clients)?.close();
   }

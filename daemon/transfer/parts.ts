@@ -9,7 +9,7 @@ import type { Ends } from '../stop.js';
 import { AdaptiveLimit } from './adaptive-limit.js';
 import type { Authorizer } from './auth.js';
 import type { Bandwidth } from './bandwidth.js';
-import type { SmallGets } from './small-gets.js';
+import type { ThreadGets } from './thread-gets.js';
 import type { TransferCounters } from './transfer.js';
 import type { WorkerPool } from './worker-pool.js';
 import type { Target } from './worker/messages.js';
@@ -18,7 +18,7 @@ export interface EngineParts {
   /** For commits, and for looks at what became of one. The SDK takes half a second of CPU to load: only for the first. */
   readonly clients: () => Promise<AzureClients>;
   readonly workers: WorkerPool;
-  readonly smallGets: SmallGets;
+  readonly threadGets: ThreadGets;
   readonly auth: Authorizer;
   readonly policy: RetryPolicy;
   readonly gates: ThrottleGates;

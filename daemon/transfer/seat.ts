@@ -1,12 +1,10 @@
 // One worker as the pool sees it: its thread, where commands go, and what of it is free. worker-pool.ts has several.
 import { Worker } from 'node:worker_threads';
 import type { RawIo } from './file-io.js';
+import { ProgressSlots } from './progress-slots.js';
 import type { Command, WorkerEvent, WorkerOptions } from './worker/messages.js';
 import { Outbox } from './worker/outbox.js';
 import { WorkerCore } from './worker/worker-core.js';
-
-/** Jobs of one worker whose bytes are seen while they move; those of more are counted at their end. */
-const SLOTS = 1024;
 
 /**
  * Requests that one worker has before another gets any, and is started if need be. What a GET costs a worker is little where
@@ -26,17 +24,15 @@ export interface PoolOptions extends Omit<WorkerOptions, 'progress'> {
 
 /** One worker: where commands go, and what of it is free. */
 export class Seat {
-  readonly progress: Float64Array;
+  readonly slots = new ProgressSlots();
   /** What it has to do, in requests that cost little. */
   load = 0;
-  readonly #freeSlots: number[] = Array.from({ length: SLOTS }, (_, index) => index);
   readonly #outbox: Outbox<Command>;
   #close: () => Promise<void>;
 
   constructor(options: PoolOptions, hear: (event: WorkerEvent) => void, onEnd: (error: Error) => void) {
     const { workers, io, downloadBytes, uploadBytes, stallTimeoutMs, ca, fileCalls } = options;
-    const progress = new SharedArrayBuffer(SLOTS * Float64Array.BYTES_PER_ELEMENT);
-    this.progress = new Float64Array(progress);
+    const progress = this.slots.shared;
     const settings: WorkerOptions = { downloadBytes, uploadBytes, stallTimeoutMs, ca, fileCalls, progress };
     if (workers === 0) {
       const core = new WorkerCore(settings, hear, io);
@@ -77,16 +73,6 @@ export class Seat {
 
   send(command: Command): void {
     this.#outbox.add(command);
-  }
-
-  takeSlot(): number {
-    const slot = this.#freeSlots.pop() ?? -1;
-    if (slot >= 0) this.progress[slot] = 0;
-    return slot;
-  }
-
-  giveSlot(slot: number): void {
-    if (slot >= 0) this.#freeSlots.push(slot);
   }
 
   close(): Promise<void> {

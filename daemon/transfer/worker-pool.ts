@@ -3,12 +3,10 @@
 import { wireAddon } from '../../native-bindings/wire-addon.js';
 import type { Ends } from '../stop.js';
 import { Numbered } from './numbered.js';
+import { Followers, type Followed } from './progress-slots.js';
 import { FULL, Seat, type PoolOptions } from './seat.js';
 import type { TransferCounters } from './transfer.js';
 import type { Answer, DoneEvent, GetCommand, How, PutCommand, WorkerEvent } from './worker/messages.js';
-
-/** How often the counters follow what workers have written; heartbeats and metrics come more seldom. */
-const FOLLOW_MS = 200;
 
 export type { PoolOptions };
 export type GetRequest = Omit<GetCommand, 'type' | 'id' | 'slot'>;
@@ -16,12 +14,9 @@ export type PutRequest = Omit<PutCommand, 'type' | 'id' | 'slot' | 'hold'>;
 
 interface Running {
   readonly seat: Seat;
-  readonly slot: number;
   /** Its part of the seat's load. */
   readonly load: number;
-  readonly counters: TransferCounters;
-  /** What of this job `counters` have already. */
-  followed: number;
+  readonly followed: Followed;
   /** GET: where it starts. */
   readonly start: number;
   /** Until it has been called, which is once. */
@@ -41,7 +36,7 @@ export class WorkerPool {
   readonly #options: PoolOptions;
   readonly #seats: Seat[] = [];
   readonly #running = new Numbered<Running>();
-  #timer: NodeJS.Timeout | undefined;
+  readonly #followers = new Followers();
   #closed = false;
 
   constructor(options: PoolOptions) {
@@ -91,26 +86,26 @@ export class WorkerPool {
     this.#closed = true;
     await Promise.all(this.#seats.map((seat) => seat.close()));
     this.#seats.length = 0;
-    clearInterval(this.#timer);
+    this.#followers.close();
   }
 
   #run(
-    job: Pick<Running, 'start' | 'onHead' | 'onRead' | 'counters' | 'signal' | 'load'>,
+    job: Pick<Running, 'start' | 'onHead' | 'onRead' | 'signal' | 'load'> & {
+      readonly counters: TransferCounters;
+    },
     command: (id: number, slot: number) => GetCommand | PutCommand,
   ): Promise<DoneEvent> {
     return new Promise((resolve, reject) => {
       const { start, onHead, onRead, counters, signal, load } = job;
       const seat = this.#seat(load);
-      const slot = seat.takeSlot();
+      const followed = this.#followers.begin(seat.slots, counters);
       const abort = (): void => {
         seat.send({ type: 'abort', id });
       };
       const running: Running = {
         seat,
-        slot,
         load,
-        counters,
-        followed: 0,
+        followed,
         start,
         onHead,
         onRead,
@@ -123,10 +118,7 @@ export class WorkerPool {
       };
       const id = this.#running.add(running);
       seat.load += load;
-      this.#timer ??= setInterval(() => {
-        this.#follow();
-      }, FOLLOW_MS).unref();
-      seat.send(command(id, slot));
+      seat.send(command(id, followed.slot));
       if (signal.aborted) abort();
       else signal.addEventListener('abort', abort, { once: true });
     });
@@ -189,31 +181,18 @@ export class WorkerPool {
   }
 
   #settle(done: DoneEvent, running: Running): void {
-    const { seat, slot, load, counters, followed, start } = running;
+    const { seat, load, followed, start } = running;
     // What was expected has been written without a word: it is judged now.
     if (done.answer && running.onHead && done.failure?.kind !== 'aborted') this.#judge(running, done.answer);
     this.#running.delete(done.id);
     seat.load -= load;
-    seat.giveSlot(slot);
-    if (!running.refusal) counters.bytes += done.bytes - start - followed;
+    this.#followers.end(followed);
+    if (!running.refusal) followed.reach(done.bytes - start);
     if (running.reading)
       void running.reading.then(() => {
         settled(running, done);
       });
     else settled(running, done);
-  }
-
-  /** Brings the counters up to what the workers have written. */
-  #follow(): void {
-    if (this.#running.size === 0) {
-      clearInterval(this.#timer);
-      this.#timer = undefined;
-    }
-    for (const running of this.#running.values()) {
-      const written = running.slot < 0 ? 0 : (running.seat.progress[running.slot] ?? 0);
-      running.counters.bytes += written - running.followed;
-      running.followed = written;
-    }
   }
 
   /** A thread has ended by itself: what it had in hand is told to have failed, and can be tried again. */

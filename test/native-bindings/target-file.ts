@@ -1,4 +1,4 @@
-// Files that threads of C write to in tests. body-links.ts and small-get-links.ts hand them out.
+// Files that threads of C write to in tests. body-links.ts and get-links.ts hand them out.
 import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Test } from 'tap';

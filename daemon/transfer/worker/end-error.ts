@@ -1,4 +1,4 @@
-// What went wrong in a thread of C that moved a body, as the transfer plane's own errors. body-take.ts and small-gets.ts
+// What went wrong in a thread of C that moved a body, as the transfer plane's own errors. body-take.ts and thread-gets.ts
 // throw them.
 import { systemErrorName } from '../../../native-bindings/errors.js';
 import type { TransferEnd } from '../../../native-bindings/transfer-end.js';

@@ -18,7 +18,7 @@ import { SlabWriter } from './slab-writer.js';
 import { WireError, failureOf } from './wire-error.js';
 
 /** What a thread that takes a body writes at once: small enough to be in a core's cache still, with as much ciphertext. */
-const BODY_BYTES = 512 * 1024;
+export const BODY_BYTES = 512 * 1024;
 
 /** What is written at once without such threads, each write by another one: large enough that it costs nothing beside its bytes. */
 const SLAB_BYTES = 2 * 1024 * 1024;
@@ -230,7 +230,7 @@ interface Memory {
 }
 
 /** Whole blocks of zeros, so that they can stay holes; several slabs to a pool. */
-function slabBytes(rangeBytes: number, poolBytes: number, most: number): number {
+export function slabBytes(rangeBytes: number, poolBytes: number, most: number): number {
   const wanted = Math.min(most, Math.floor(poolBytes / 16), rangeBytes);
   return Math.max(1, Math.ceil(wanted / HOLE_BYTES)) * HOLE_BYTES;
 }

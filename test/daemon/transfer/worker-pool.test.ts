@@ -42,7 +42,14 @@ t.test('a thread that dies in the middle of downloads', async (t) => {
   const onWorkerDeath = (error: Error): void => void deaths.push(error.message);
   const at = await openRawBench(t, 'HTTP', { workers: 1, onWorkerDeath });
   at.server.content = content;
-  at.server.follow(partOf(at, 200_000));
+  // An answer in chunks is for the workers, who are asked again then.
+  const chunks: Script = async (connection) => {
+    const request = await connection.request();
+    const inChunks = { 'content-length': undefined, 'transfer-encoding': 'chunked' };
+    if (request) await connection.send(rangeAnswer(request, content, inChunks).head);
+    await connection.closed();
+  };
+  at.server.follow(chunks, partOf(at, 200_000));
   const download = at.download({ sizeBytes: content.length });
   // Two slabs of 64 KiB are in the file, and counted.
   await moved(at.counters, 128 * KIB);
@@ -75,12 +82,18 @@ t.test('closing with work in hand ends it, and the threads', async (t) => {
   threads.length = 0;
   const at = await openRawBench(t, 'HTTP', { workers: 2, rangesPerFile: 3, blockSizeBytes: 64 * KIB });
   at.server.content = content;
-  const hang = partOf(at, 1000);
-  at.server.follow(hang, hang, hang, hang);
-  const running = [1, 2].map(() => at.download({ sizeBytes: content.length }));
+  const hang: Script = async (connection) => {
+    await connection.request();
+    await connection.closed();
+  };
+  at.server.follow(hang, hang, hang, hang, hang);
+  const running = [
+    ...[1, 2].map(() => at.download({ sizeBytes: content.length })),
+    // Three blocks of it, in the workers.
+    at.upload({ content }),
+  ];
   const settled = Promise.allSettled(running);
-  // Two more wait for buffers.
-  await at.server.connected(4);
+  await at.server.connected(5);
   const exits = threads.map((thread) => once(thread, 'exit'));
   await at.engine.close();
   for (const result of await settled) t.match(result, { status: 'rejected', reason: { code: 'ECANCELED' } });

@@ -27,7 +27,15 @@ function bench(refuse?: Error): Bench {
     stops: 0,
     buffer,
     end: (end) => {
-      const whole = { outcome: 'whole', errno: 0, at: 100, failedAt: 0, crc: 5n, spliced: 0, hasMore: false } as const;
+      const whole = {
+        outcome: 'whole',
+        errno: 0,
+        at: 100,
+        failedAt: 0,
+        crc: 5n,
+        spliced: 0,
+        hasMore: false,
+      } as const;
       settle({ ...whole, code: '', message: '', ...end });
     },
   };

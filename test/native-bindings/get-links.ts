@@ -4,11 +4,11 @@ import net from 'node:net';
 import tls from 'node:tls';
 import type { Test } from 'tap';
 import {
-  smallGetThreads,
-  type SmallGetEnd,
-  type SmallGetRequest,
-  type SmallGetRoute,
-} from '../../native-bindings/small-get-threads.js';
+  getThreads,
+  type GetEnd,
+  type ThreadGetRequest,
+  type GetRoute,
+} from '../../native-bindings/get-threads.js';
 import { tlsContext } from '../../native-bindings/tls-session.js';
 import { scratchFolder } from '../helpers/scratch.js';
 import { selfSigned } from '../helpers/self-signed.js';
@@ -17,12 +17,12 @@ import { targetIn, type Target } from './target-file.js';
 export const kinds = ['plain', 'TLSv1.2', 'TLSv1.3'] as const;
 export type Kind = (typeof kinds)[number];
 
-export const folder = scratchFolder('lhsm-small-gets-');
+export const folder = scratchFolder('lhsm-thread-gets-');
 const certificate = selfSigned();
 const trusted = tlsContext([certificate.cert]);
 
-export function theThreads(): NonNullable<ReturnType<typeof smallGetThreads>> {
-  const threads = smallGetThreads();
+export function theThreads(): NonNullable<ReturnType<typeof getThreads>> {
+  const threads = getThreads();
   if (!threads) throw new Error('wire.node was not built');
   return threads;
 }
@@ -39,7 +39,7 @@ export interface Peer {
 export type Answerer = (peer: Peer, text: string) => void;
 
 export interface Service {
-  readonly route: SmallGetRoute;
+  readonly route: GetRoute;
   readonly port: number;
   /** Of connections that were accepted. */
   readonly connections: () => number;
@@ -103,16 +103,21 @@ export function target(t: Test, bytes = 0): Target {
 /** An end whose answer is a copy. */
 export interface Got {
   readonly id: number;
-  readonly ended: Promise<SmallGetEnd>;
+  readonly ended: Promise<GetEnd>;
 }
 
+/** Of the whole of a blob of so many bytes, unless it says otherwise. */
 export function start(
-  route: SmallGetRoute,
-  wanted: Pick<SmallGetRequest, 'file' | 'bytes'> & Partial<SmallGetRequest>,
+  route: GetRoute,
+  {
+    bytes,
+    ...wanted
+  }: Pick<ThreadGetRequest, 'file'> & Partial<ThreadGetRequest> & { readonly bytes: number },
 ): Got {
   let id = -1;
-  const ended = new Promise<SmallGetEnd>((resolve) => {
-    const request = { text: 'GET /a HTTP/1.1\r\n\r\n', etag: undefined, holesHeader: undefined, ...wanted };
+  const ended = new Promise<GetEnd>((resolve) => {
+    const whole = { start: 0, end: bytes, fileBytes: bytes, etag: undefined };
+    const request = { text: 'GET /a HTTP/1.1\r\n\r\n', ...whole, ...wanted };
     id = theThreads().start(route, request, (end) => {
       resolve({ ...end, answer: Buffer.from(end.answer) });
     });

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import t from 'tap';
 import { crc64 } from '../../native-bindings/crc64.js';
 import { openDescriptors } from './helpers.js';
-import { folder, kinds, serve, start, target, theThreads, usual, type Peer } from './small-get-links.js';
+import { folder, kinds, serve, start, target, theThreads, usual, type Peer } from './get-links.js';
 
 const content = Buffer.from('the content of a small blob');
 
@@ -279,7 +279,7 @@ t.test('a thread ends with requests under way', async (t) => {
   for (const how of ['terminate', 'exit', 'early'] as const) {
     asked = 0;
     const workerData = { port: service.port, path, count: 20 };
-    const worker = new Worker(new URL('./small-get-worker.js', import.meta.url), {
+    const worker = new Worker(new URL('./get-worker.js', import.meta.url), {
       workerData,
       execArgv: [],
     });

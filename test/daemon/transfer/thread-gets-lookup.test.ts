@@ -3,9 +3,9 @@ import dns from 'node:dns/promises';
 import { syncBuiltinESMExports } from 'node:module';
 import t from 'tap';
 import { Stop } from '../../../daemon/stop.js';
-import { SmallGets } from '../../../daemon/transfer/small-gets.js';
+import { ThreadGets } from '../../../daemon/transfer/thread-gets.js';
 import type { GetRequest, WorkerPool } from '../../../daemon/transfer/worker-pool.js';
-import { smallGetThreads } from '../../../native-bindings/small-get-threads.js';
+import { getThreads } from '../../../native-bindings/get-threads.js';
 
 t.test('a name server that does not answer', async (t) => {
   const { lookup } = dns;
@@ -17,7 +17,13 @@ t.test('a name server that does not answer', async (t) => {
   syncBuiltinESMExports();
   const aborted = { type: 'done', failure: { kind: 'aborted' } };
   const workers = { get: () => Promise.resolve(aborted) } as unknown as WorkerPool;
-  const gets = new SmallGets({ threads: smallGetThreads(), workers, stallTimeoutMs: 1000, ca: undefined });
+  const gets = new ThreadGets({
+    threads: getThreads(),
+    workers,
+    bufferBytes: 4096,
+    stallTimeoutMs: 1000,
+    ca: undefined,
+  });
   const target = { origin: 'http://account.example', path: '/c/b', headers: '' };
   const stop = new Stop();
   const request = {

@@ -6,7 +6,7 @@ import { howIfExpected } from '../../daemon/transfer/worker/expected.js';
 import type { GetCommand } from '../../daemon/transfer/worker/messages.js';
 import { parseHead } from '../../daemon/transfer/worker/response-parser.js';
 import { crc64 } from '../../native-bindings/crc64.js';
-import { serve, start, target } from './small-get-links.js';
+import { serve, start, target } from './get-links.js';
 
 const BYTES = 20;
 const holesHeader = 'x-ms-meta-holes';
