@@ -1,15 +1,13 @@
-// What is measured of our engine alone: memory with many large transfers in flight and over very many small ones, and
-// what more workers bring. And what each program takes to start.
+// What is measured of our engine's memory, with many large transfers in flight and over very many small ones. And what each program
+// takes to start.
 import { readFileSync } from 'node:fs';
 import { checkFiles, checkUploads, measured, newJob, progress } from './lab.js';
-import { GIB, IN_FLIGHT, MIB, SMALL_BYTES, type Lab } from './lab.js';
-import { largeBytes } from './compare.js';
+import { IN_FLIGHT, MIB, SMALL_BYTES, type Lab } from './lab.js';
 import type { Scheme } from './options.js';
 import { oursCommand, type Program } from './programs.js';
-import { median, spread, type Spread } from './statistics.js';
+import { median } from './statistics.js';
 
 const START_RUNS = 3;
-const CURVE_ROUNDS = 3;
 
 export interface Start {
   readonly cpuSeconds: number;
@@ -84,42 +82,4 @@ export async function measureMemory(lab: Lab): Promise<MemoryReport> {
     `${files} small restores: RSS ${small.atQuarterMiB.toFixed(0)} MiB at a quarter, ${small.atEndMiB.toFixed(0)} MiB at the end`,
   );
   return { scheme, inFlight: IN_FLIGHT, restorePeakMiB, archivePeakMiB, small };
-}
-
-export interface CurvePoint {
-  readonly workers: number;
-  readonly scheme: Scheme;
-  readonly gibPerSecond: Spread;
-  readonly cpuSecondsPerGiB: Spread;
-}
-
-/** Large restores with so many workers each; the numbers of workers take turns. */
-export async function measureCurve(lab: Lab): Promise<CurvePoint[]> {
-  const { largeFiles, curve, rounds, connections } = lab.options;
-  const points: CurvePoint[] = [];
-  for (const scheme of lab.options.schemes) {
-    const dir = lab.scratch.path('target');
-    const bytes = largeBytes(lab.options);
-    const job = newJob(lab, { work: 'restore', scheme, prefix: 'big', dir, count: largeFiles, bytes });
-    const gib = job.totalBytes / GIB;
-    const rangesPerFile = Math.max(1, Math.round(connections / largeFiles));
-    const usages = new Map(curve.map((workers) => [workers, [] as { rate: number; cost: number }[]]));
-    for (let round = 0; round < Math.min(rounds, CURVE_ROUNDS); round += 1) {
-      for (const [workers, list] of usages) {
-        lab.scratch.fresh('target');
-        const usage = await measured(lab, oursCommand(lab, job, { workers, rangesPerFile }));
-        list.push({ rate: gib / usage.wallSeconds, cost: usage.cpuSeconds / gib });
-        progress(`workers ${workers} ${scheme}: ${(gib / usage.wallSeconds).toFixed(2)} GiB/s`);
-      }
-    }
-    for (const [workers, list] of usages)
-      points.push({
-        workers,
-        scheme,
-        gibPerSecond: spread(list.map(({ rate }) => rate)),
-        cpuSecondsPerGiB: spread(list.map(({ cost }) => cost)),
-      });
-    lab.scratch.remove('target');
-  }
-  return points;
 }

@@ -40,7 +40,7 @@ export const USAGE = `npm run bench -- transfer [options]
   --small-files N      files of 4 KiB in one run (6000)
   --connections N      of each program (16)
   --workers N          of our engine (its default)
-  --curve N,N,…        numbers of workers to try (1 to the number of cores, at least 1,2)
+  --curve N,N,…        numbers of workers to try with archives (1 to the number of cores, at least 1,2)
   --memory-files N     small restores of the memory run (200000)
   --flight-mib N       MiB of each of the 64 large files of the memory run (32)
   --crc64-key KEY      the blobs have their CRC64 as metadata KEY, for ours to compare

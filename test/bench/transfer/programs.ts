@@ -42,6 +42,8 @@ export function floor(lab: Lab): Program {
 
 export interface OursOptions {
   readonly workers?: number | undefined;
+  /** Files at once. */
+  readonly inFlight?: number;
   /** Each of the transfers in flight always writes into the same file. */
   readonly reuseFiles?: boolean;
   /** Where the child writes what it noted of its memory. */
@@ -53,7 +55,7 @@ export interface OursOptions {
 /** Our transfer engine in a process of its own: transfer-child.ts. */
 export function oursCommand(lab: Lab, job: Job | undefined, options: OursOptions): Command {
   const workers = options.workers ?? lab.options.workers;
-  const numbers = { 'in-flight': IN_FLIGHT, workers, ranges: options.rangesPerFile };
+  const numbers = { 'in-flight': options.inFlight ?? IN_FLIGHT, workers, ranges: options.rangesPerFile };
   return {
     file: process.execPath,
     args: [

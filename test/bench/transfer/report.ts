@@ -1,6 +1,7 @@
 // The tables of the transfer bench, in Markdown: the documentation takes them as they are.
 import type { Comparison } from './compare.js';
-import type { CurvePoint, MemoryReport } from './extras.js';
+import type { CurvePoint } from './curve.js';
+import type { MemoryReport } from './extras.js';
 import { costOf, GOAL_GIB_PER_SECOND, peakRssMiB, projections, ratios, type Results } from './results.js';
 import type { Spread } from './statistics.js';
 
@@ -111,12 +112,12 @@ function projectionText(results: Results): string[] {
 
 function curveTable(curve: readonly CurvePoint[]): string[] {
   if (curve.length === 0) return [];
-  const body = curve.map(({ workers, scheme, gibPerSecond, cpuSecondsPerGiB }) => [
-    `${scheme}, ${workers}`,
+  const body = curve.map(({ work, scheme, threads, gibPerSecond, cpuSecondsPerGiB }) => [
+    `${work} ${scheme}, ${work === 'archive' ? 'workers' : 'ranges at once'}: ${threads}`,
     cell(gibPerSecond, 2),
     cell(cpuSecondsPerGiB, 2),
   ]);
-  return ['', '### Workers, large restores', '', ...table([['workers', 'GiB/s', 'CPU s/GiB'], ...body])];
+  return ['', '### Threads, large files', '', ...table([['threads', 'GiB/s', 'CPU s/GiB'], ...body])];
 }
 
 function memoryText(memory: MemoryReport | undefined): string[] {

@@ -1,7 +1,8 @@
 // All that one run of the transfer bench found, and its JSON form: medians under the names of the measures, minimum and
 // maximum beside them.
 import type { Comparison, Measures } from './compare.js';
-import type { CurvePoint, MemoryReport, Start } from './extras.js';
+import type { CurvePoint } from './curve.js';
+import type { MemoryReport, Start } from './extras.js';
 import type { Machine } from './machine.js';
 import { coresFor, ratio, significant } from './statistics.js';
 
@@ -79,7 +80,7 @@ export function toJson(results: Results): object {
     peakRssMiB: tidy(peakRssMiB(results)),
     ratios: allRatios,
     memory: tidy(results.memory),
-    workers: tidy(results.curve),
+    threads: tidy(results.curve),
     coresFor7p5GiBPerSecond: tidy(projections(results)),
     programs: tidy(Object.fromEntries(results.programs)),
     rounds: results.rounds,
