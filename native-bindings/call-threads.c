@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stddef.h>
 #include <unistd.h>
@@ -47,16 +48,18 @@ static int bear(void) {
 
 // Sees to it that some thread will look for work. As many are born as there are trips at once, and the caller bounds those.
 // Gives an errno if none is idle and none can be had: whoever comes back finds the trip, or prod_threads finds a thread.
-static int rouse(void) {
-  if (first == NULL || waking) return 0;
-  waking = 1;
-  if (idle > 0) {
-    pthread_cond_signal(&arrived);
-    return 0;
+// To be called with the lock, which it gives back: who is woken by its holder would at once wait for it.
+static int rouse_and_unlock(void) {
+  int failure = 0;
+  const int needed = first != NULL && !waking, wakes = needed && idle > 0;
+  if (needed) {
+    waking = 1;
+    if (!wakes) failure = bear();
+    if (failure != 0) waking = 0;
+    else if (!wakes) threads++;
   }
-  const int failure = bear();
-  if (failure == 0) threads++;
-  else waking = 0;
+  pthread_mutex_unlock(&lock);
+  if (wakes) pthread_cond_signal(&arrived);
   return failure;
 }
 
@@ -64,6 +67,9 @@ static _Noreturn void *serve(void *unused) {
   (void)unused;
   // For `top -H` and the like.
   pthread_setname_np(pthread_self(), "lhsm-call");
+  // What has come from the file system can wait until the main thread, which most of the work is for, gives its core up: to
+  // take that from it in the middle of a turn costs more than it saves. Where a core is free it changes nothing.
+  pthread_setschedparam(pthread_self(), SCHED_BATCH, &(struct sched_param){0});
   pthread_mutex_lock(&lock);
   waking = 0;
   for (;;) {
@@ -77,8 +83,7 @@ static _Noreturn void *serve(void *unused) {
     }
     first = trip->next;
     if (first == NULL) end = &first;
-    rouse();
-    pthread_mutex_unlock(&lock);
+    rouse_and_unlock();
     const int32_t id = trip->id;
     run_calls(trip->calls);
     // Shorter than PIPE_BUF, so it is written whole or not at all. From here on the trip is JavaScript's again.
@@ -106,10 +111,12 @@ int start_trips(struct trip *list) {
   struct trip **const former = end;
   *end = list;
   end = &last->next;
-  int failure = rouse();
+  int failure = rouse_and_unlock();
+  if (failure == 0) return 0;
+  pthread_mutex_lock(&lock);
   if (threads > 0) failure = 0;
   // Without a thread nothing else can be in the queue.
-  if (failure != 0) *(end = former) = NULL;
+  else *(end = former) = NULL;
   pthread_mutex_unlock(&lock);
   return -failure;
 }
@@ -118,7 +125,5 @@ int start_trips(struct trip *list) {
 __attribute__((visibility("default"))) int prod_threads(void);
 int prod_threads(void) {
   pthread_mutex_lock(&lock);
-  const int failure = rouse();
-  pthread_mutex_unlock(&lock);
-  return -failure;
+  return -rouse_and_unlock();
 }

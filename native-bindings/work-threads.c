@@ -38,10 +38,12 @@ static size_t attentive;
 // How often this thread has waited since it took its work, or has roused another.
 static _Thread_local unsigned waits;
 
-static void rouse(void) {
-  if (!first || is_waking) return;
-  is_waking = true;
-  pthread_cond_signal(&arrived);
+// To be called with the lock, which it gives back: who is woken by its holder would at once wait for it.
+static void rouse_and_unlock(bool is_wanted) {
+  const bool wakes = is_wanted && first && !is_waking;
+  if (wakes) is_waking = true;
+  pthread_mutex_unlock(&lock);
+  if (wakes) pthread_cond_signal(&arrived);
 }
 
 void work_tell(const struct owner *owner, uint32_t number) {
@@ -70,8 +72,7 @@ static void *serve(void *unused) {
     is_waking = false; // who was woken may have come too late, or not have slept yet
     const bool is_quick = work->is_quick;
     attentive += is_quick;
-    if (!is_quick || attentive < ENOUGH_ATTENTIVE) rouse();
-    pthread_mutex_unlock(&lock);
+    rouse_and_unlock(!is_quick || attentive < ENOUGH_ATTENTIVE);
     waits = 0;
     work->run(work);
     struct owner *owner = work->owner;
@@ -108,8 +109,7 @@ static int bear(void) {
 void work_blocks(void) {
   pthread_mutex_lock(&lock);
   attentive--;
-  if (attentive == 0) rouse();
-  pthread_mutex_unlock(&lock);
+  rouse_and_unlock(attentive == 0);
 }
 
 void work_goes_on(void) {
@@ -125,8 +125,7 @@ int work_poll(struct pollfd *wanted, int timeout_ms) {
   waits = 0;
   pthread_mutex_lock(&lock);
   attentive--;
-  rouse();
-  pthread_mutex_unlock(&lock);
+  rouse_and_unlock(true);
   ready = poll(wanted, 1, timeout_ms);
   work_goes_on();
   return ready;
@@ -134,6 +133,7 @@ int work_poll(struct pollfd *wanted, int timeout_ms) {
 
 int work_begin(struct work *work) {
   int failure = 0;
+  bool wakes = false;
   pthread_mutex_lock(&lock);
   const bool needs_birth = idle <= waiting;
   if (needs_birth) failure = bear();
@@ -144,9 +144,9 @@ int work_begin(struct work *work) {
     waiting++;
     work->owner->running++;
     // Who is born looks by itself.
-    if (!needs_birth && (!work->is_quick || attentive < ENOUGH_ATTENTIVE)) rouse();
+    wakes = !needs_birth && (!work->is_quick || attentive < ENOUGH_ATTENTIVE);
   }
-  pthread_mutex_unlock(&lock);
+  rouse_and_unlock(wakes);
   return failure;
 }
 
