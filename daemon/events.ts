@@ -60,7 +60,7 @@ export interface FinishedEvent {
   /** What failed, and what to do, in words; undefined for success. */
   readonly reason: string | undefined;
   /** What the request carried (`lfs hsm_archive --data`); left out where it carried nothing. */
-  readonly data?: Buffer;
+  readonly data?: Buffer | undefined;
   /** Content bytes moved. */
   readonly bytes: number;
   /** From its receipt until its end: what a blocked reader feels. */

@@ -1,5 +1,5 @@
 // What ends a piece of work, for one that is too small to pay for an AbortController: that costs some ten microseconds, most
-// of them the garbage collector's. The transfer engine makes one for each transfer, its workers one for each request.
+// of them the garbage collector's. Each action has one, the transfer engine makes one for each transfer, its workers for each request.
 
 /** What a piece of work looks at and listens to. */
 export type Ends = AbortSignal | Stop;
@@ -7,6 +7,7 @@ export type Ends = AbortSignal | Stop;
 /** A signal of its own is made only for who needs one. */
 export class Stop {
   #aborted = false;
+  #reason: Error | undefined;
   #control: AbortController | undefined;
   readonly #listeners: (() => void)[] = [];
 
@@ -16,15 +17,26 @@ export class Stop {
 
   get signal(): AbortSignal {
     this.#control ??= new AbortController();
-    if (this.#aborted) this.#control.abort();
+    if (this.#aborted) this.#control.abort(this.#reason);
     return this.#control.signal;
   }
 
+  /** As AbortSignal has it; an AbortError where no reason was given. */
+  get reason(): unknown {
+    return this.#reason ?? (this.signal.reason as unknown);
+  }
+
+  /** As AbortSignal has it. */
+  throwIfAborted(): void {
+    if (this.#aborted) throw this.reason;
+  }
+
   /** Calls who listens, once; not those that come later. */
-  abort(): void {
+  abort(reason?: Error): void {
     if (this.#aborted) return;
     this.#aborted = true;
-    this.#control?.abort();
+    this.#reason = reason;
+    this.#control?.abort(reason);
     for (const listener of this.#listeners.splice(0)) listener();
   }
 

@@ -1,4 +1,5 @@
 // Bounds the bytes of the files in flight in one direction: movers ask as soon as they know a file's size.
+import type { Ends } from '../stop.js';
 
 /**
  * First come, first served, with two exceptions, because somebody may wait for each restore: no file counts for more
@@ -19,7 +20,7 @@ export class BytesGate {
   }
 
   /** Waits for room; resolves with the function that gives it back. Rejects with the signal's reason. */
-  enter(sizeBytes: bigint, signal: AbortSignal): Promise<() => void> {
+  enter(sizeBytes: bigint, signal: Ends): Promise<() => void> {
     return new Promise((resolve, reject) => {
       if (signal.aborted) {
         reject(signal.reason as Error);

@@ -14,6 +14,7 @@ import { parentStubs } from './parent-stubs.js';
 import { askOwner } from './ownership.js';
 import { planWrite, type WritePlan } from './write-plan.js';
 import type { Mover, MoverJob, MoverTools } from './mover.js';
+import { signalOf } from '../stop.js';
 import type { ExpectedVersion } from '../blob.js';
 import type { UploadResult } from '../transfer/transfer.js';
 
@@ -38,7 +39,8 @@ interface Source {
 }
 
 /** Archives `job.item.fid`, open for reading as `job.fd`. See docs/decisions/movers.md for every refusal. */
-export const archive: Mover = async (job, tools, signal) => {
+export const archive: Mover = async (job, tools, ends) => {
+  const signal = signalOf(ends);
   const { container, fd, item, log } = job;
   signal.throwIfAborted();
   if (item.data.length > 0)

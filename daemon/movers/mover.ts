@@ -5,6 +5,7 @@ import type { ArchiveContainer } from '../blobs/archive-container.js';
 import type { ActionItem, FileLook, Lustre } from '../../native-bindings/lustre.js';
 import type { HostOs } from '../../native-bindings/host.js';
 import type { Share } from '../share.js';
+import type { Ends } from '../stop.js';
 import type { TransferCounters, TransferEngine } from '../transfer/transfer.js';
 
 export interface MoverPolicy {
@@ -56,7 +57,7 @@ export interface MoverOutcome {
 }
 
 /** Rejects with LhsmError, or with AbortError once `signal` has aborted; leaves no descriptor of its own open. */
-export type Mover = (job: MoverJob, tools: MoverTools, signal: AbortSignal) => Promise<MoverOutcome>;
+export type Mover = (job: MoverJob, tools: MoverTools, signal: Ends) => Promise<MoverOutcome>;
 
 /** The xattr that names a file's blob: `az://<container>/<name>`. */
 export const BLOB_XATTR = 'trusted.lhsm_uuid';

@@ -10,10 +10,12 @@ import { namesToTry } from './file-names.js';
 import { fileSystemId } from './file-system-id.js';
 import { askOwner, claimantAtPath } from './ownership.js';
 import type { Mover, MoverJob, MoverOutcome, MoverTools } from './mover.js';
+import { signalOf } from '../stop.js';
 import type { BlobHeaders } from '../blob.js';
 
 /** Removes the copy of `job.item.fid`, which may be gone. See docs/decisions/movers.md for every refusal. */
-export const remove: Mover = async (job, tools, signal) => {
+export const remove: Mover = async (job, tools, ends) => {
+  const signal = signalOf(ends);
   const { item, log } = job;
   signal.throwIfAborted();
   if (item.data.length > 0)

@@ -10,6 +10,7 @@ import { namesToTry } from './file-names.js';
 import { fileSystemId } from './file-system-id.js';
 import { ETAG_XATTR, type Mover, type MoverJob, type MoverOutcome, type MoverTools } from './mover.js';
 import { askOwner } from './ownership.js';
+import { signalOf, type Ends } from '../stop.js';
 import type { BlobHeaders } from '../blob.js';
 import type { Fid } from '../../native-bindings/lustre.js';
 
@@ -17,7 +18,7 @@ import type { Fid } from '../../native-bindings/lustre.js';
 interface Restoring {
   readonly job: MoverJob;
   readonly tools: MoverTools;
-  readonly signal: AbortSignal;
+  readonly signal: Ends;
   readonly sizeBytes: bigint;
   readonly memory: Memory;
   readonly fileSystem: string;
@@ -125,7 +126,7 @@ async function lookedAt(error: unknown, restoring: Restoring, name: string): Pro
   const { job, signal } = restoring;
   if (!hasCode(error, 'BLOB_CHANGED')) return error;
   try {
-    const headers = await job.container.properties(name, signal);
+    const headers = await job.container.properties(name, signalOf(signal));
     if (!headers) return missing(name, job, error);
     refuseUnfit(headers, name, restoring);
     return error;

@@ -5,7 +5,7 @@ import type { AzureClientOptions, AzureClients } from '../azure-client.js';
 import { retryPolicyOf, ThrottleGates } from '../azure-retry.js';
 import type { BlobHeaders } from '../blob.js';
 import { loadCaFile } from '../ca-file.js';
-import { Stop } from '../stop.js';
+import { Stop, type Ends } from '../stop.js';
 import { Authorizer } from './auth.js';
 import { Bandwidth } from './bandwidth.js';
 import { MAX_PUT_BLOB_BYTES } from './block-size.js';
@@ -148,7 +148,7 @@ class WorkerEngine implements TransferEngine {
     };
   }
 
-  download(request: DownloadRequest, signal: AbortSignal): Promise<BlobHeaders> {
+  download(request: DownloadRequest, signal: Ends): Promise<BlobHeaders> {
     return this.#track((own) => download(this.#downloads, request, own), signal);
   }
 
@@ -179,7 +179,7 @@ class WorkerEngine implements TransferEngine {
   }
 
   /** Runs a transfer that ends with its caller's signal or the engine's. */
-  async #track<T>(run: (own: Stop) => Promise<T>, outer: AbortSignal): Promise<T> {
+  async #track<T>(run: (own: Stop) => Promise<T>, outer: Ends): Promise<T> {
     const own = new Stop();
     const stop = (): void => {
       own.abort();

@@ -1,6 +1,7 @@
 // The transfer room's interface: bytes between a file descriptor and a blob. Movers call it; it knows a
 // descriptor, a URL and a range, and nothing of FIDs, paths or actions.
 import type { BlobHeaders, BlobLocation, ExpectedVersion } from '../blob.js';
+import type { Ends } from '../stop.js';
 
 /** What a transfer has done so far; the engine adds to it as it goes, anybody may read it at any time. */
 export interface TransferCounters {
@@ -70,7 +71,7 @@ export interface UploadResult {
  */
 export interface TransferEngine {
   /** Returns the headers of the version that was written. */
-  download(request: DownloadRequest, signal: AbortSignal): Promise<BlobHeaders>;
+  download(request: DownloadRequest, signal: Ends): Promise<BlobHeaders>;
   upload(request: UploadRequest, signal: AbortSignal): Promise<UploadResult>;
   close(): Promise<void>;
 }

@@ -49,3 +49,22 @@ t.test('its signal says the same, whenever it is asked for', (t) => {
   t.equal(signalOf(signal), signal);
   t.end();
 });
+
+t.test('its reason is the one that it was given', (t) => {
+  const [stop, late] = [new Stop(), new Stop()];
+  const why = new Error('why');
+  const { signal } = stop;
+  stop.throwIfAborted();
+  stop.abort(why);
+  stop.abort(new Error('too late'));
+  late.abort(why);
+  for (const each of [stop.reason, signal.reason, late.reason, late.signal.reason]) t.equal(each, why);
+  t.throws(() => {
+    stop.throwIfAborted();
+  }, why);
+  const bare = new Stop();
+  t.equal(bare.reason, undefined);
+  bare.abort();
+  t.match(bare.reason, { name: 'AbortError' });
+  t.end();
+});

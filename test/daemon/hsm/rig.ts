@@ -8,6 +8,7 @@ import t, { type Test } from 'tap';
 import type { ArchiveContainer } from '../../../daemon/blobs/archive-container.js';
 import { AgentEmitter, type FinishedEvent, type RecoveredEvent } from '../../../daemon/events.js';
 import { Share } from '../../../daemon/share.js';
+import type { Ends } from '../../../daemon/stop.js';
 import { BytesGate } from '../../../daemon/hsm/bytes-gate.js';
 import { Journal } from '../../../daemon/hsm/journal.js';
 import { Receiver } from '../../../daemon/hsm/receiver.js';
@@ -28,7 +29,7 @@ export function rig(t: Test, options: RigOptions = {}) {
   const events = new AgentEmitter();
   const { journal } = Journal.open(join(dir, 'journal'), events);
   const copytool = new FakeCopytool();
-  const jobs: { job: MoverJob; signal: AbortSignal; done: (error?: Error) => void }[] = [];
+  const jobs: { job: MoverJob; signal: Ends; done: (error?: Error) => void }[] = [];
   let started: (() => void)[] = [];
   const mover: Mover = (job, _tools, signal) =>
     new Promise((resolve, reject) => {
@@ -36,9 +37,10 @@ export function rig(t: Test, options: RigOptions = {}) {
         if (error !== undefined) reject(error);
         else resolve({ blob: 'name', sizeBytes: 1n });
       };
-      signal.addEventListener('abort', () => {
+      const abort = (): void => {
         reject(new DOMException('aborted', 'AbortError'));
-      });
+      };
+      signal.addEventListener('abort', abort, { once: true });
       jobs.push({ job, signal, done });
       for (const tell of started) tell();
       started = [];
