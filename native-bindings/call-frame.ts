@@ -3,31 +3,52 @@
 import { callThreads, TRIP_BYTES } from './call-threads.js';
 import { LhsmError } from './errors.js';
 import { CELL, Memory } from './ffi.js';
+import { placeOf, viewOf, type Place } from './place.js';
 
 /** Room for one trip at a time. The frame keeps everything alive until C is through with it. */
 export class CallFrame {
-  readonly #trip = Memory.allocate(TRIP_BYTES);
+  readonly #trip = placeOf(Memory.allocate(TRIP_BYTES));
   readonly #arena: Memory;
+  readonly #view: DataView;
   #used = 0;
   #large: Memory[] = [];
   #busy = false;
 
   constructor(arenaBytes = 16 * 1024) {
     this.#arena = Memory.allocate(arenaBytes);
+    this.#view = viewOf(this.#arena.bytes);
   }
 
   /** Zeroed memory, valid until `reset`. */
   alloc(size: number): Memory {
-    const start = this.#used;
-    const end = start + Math.ceil(size / CELL) * CELL;
-    if (end > this.#arena.bytes.length) {
-      const memory = Memory.allocate(size);
-      this.#large.push(memory);
-      return memory;
-    }
-    this.#used = end;
+    const start = this.#take(size);
+    if (start === undefined) return this.#allocLarge(size);
     const memory = this.#arena.slice(start, size);
     memory.bytes.fill(0);
+    return memory;
+  }
+
+  /** The same, but what is in it is left to the caller: cheaper, for what is written as a whole. */
+  place(size: number): Place {
+    const start = this.#take(size);
+    if (start !== undefined) {
+      return { view: this.#view, at: start, address: this.#arena.address + BigInt(start) };
+    }
+    return placeOf(this.#allocLarge(size));
+  }
+
+  /** Where in the arena; undefined when there is no room in it. */
+  #take(size: number): number | undefined {
+    const start = this.#used;
+    const end = start + Math.ceil(size / CELL) * CELL;
+    if (end > this.#arena.bytes.length) return undefined;
+    this.#used = end;
+    return start;
+  }
+
+  #allocLarge(size: number): Memory {
+    const memory = Memory.allocate(size);
+    this.#large.push(memory);
     return memory;
   }
 

@@ -1,7 +1,8 @@
 // Several C calls in one trip to a thread, each with its errno; call-sequence.c makes them. libc.ts, liblustreapi.ts and
 // those beside them compose them. Waking a thread costs more than most of the calls.
 import type { CallFrame } from './call-frame.js';
-import { CELL, checkCount, MAX_ARGS, type Memory, writeArg, type CArg, type CFunction } from './ffi.js';
+import { CELL, checkCount, MAX_ARGS, writeArg, type CArg, type CFunction } from './ffi.js';
+import type { Place } from './place.js';
 
 /** Offsets in struct call of call-sequence.h. */
 const ARGS_AT = CELL;
@@ -16,21 +17,24 @@ const CALL_BYTES = NEXT_AT + CELL;
 
 const LONG_RESULTS: readonly string[] = ['i64', 'u64', 'ptr'];
 
+/** All that is more than one byte is the processor's, which is little-endian (structs.ts). */
+const LITTLE = true;
+
 /** An argument that C reads only when it makes the call: what an earlier one has put there. */
 export class Load {
-  constructor(readonly cell: Memory) {}
+  constructor(readonly cell: { readonly address: bigint }) {}
 }
 
 /** One call of a sequence; its results mean something once the sequence has run. */
 export class SequencedCall {
   constructor(
     readonly name: string,
-    readonly memory: Memory,
+    readonly place: Place,
   ) {}
 
   /** The result, as an argument of later calls. */
   get asArgument(): Load {
-    return new Load(this.memory.slice(RESULT_AT, CELL));
+    return new Load({ address: this.place.address + BigInt(RESULT_AT) });
   }
 
   /** What the function gave: below 0 a failure, its own or that of the call it was to come after. */
@@ -40,12 +44,14 @@ export class SequencedCall {
 
   /** The same in 64 bits. */
   get long(): bigint {
-    return this.memory.bytes.readBigInt64LE(RESULT_AT);
+    const { view, at } = this.place;
+    return view.getBigInt64(at + RESULT_AT, LITTLE);
   }
 
   /** errno right after the call; 0 if it did not fail. */
   get errno(): number {
-    return this.memory.bytes.readInt32LE(ERROR_AT);
+    const { view, at } = this.place;
+    return view.getInt32(at + ERROR_AT, LITTLE);
   }
 }
 
@@ -59,8 +65,8 @@ export interface CallOptions {
 /** Calls in their order, on one thread, in memory of a frame. */
 export class CallSequence {
   readonly #frame: CallFrame;
-  #first: Memory | undefined;
-  #last: Memory | undefined;
+  #first: Place | undefined;
+  #last: Place | undefined;
 
   constructor(frame: CallFrame) {
     this.#frame = frame;
@@ -69,25 +75,31 @@ export class CallSequence {
   /** Adds a call. What its pointers point to must be memory of the frame, or outlive the run. */
   add(fn: CFunction, args: readonly (CArg | Load)[], options: CallOptions = {}): SequencedCall {
     checkCount(fn, args);
-    const memory = this.#frame.alloc(CALL_BYTES);
-    const { bytes } = memory;
-    bytes.writeBigUInt64LE(fn.entry);
+    const place = this.#frame.place(CALL_BYTES);
+    const { view, at } = place;
+    view.setBigUint64(at, fn.entry, LITTLE);
     let loads = 0;
-    args.forEach((arg, i) => {
-      const at = ARGS_AT + i * CELL;
+    for (let i = 0; i < MAX_ARGS; i += 1) {
+      const arg = args[i];
+      const argAt = at + ARGS_AT + i * CELL;
+      // A cell in part is all zeros where nothing is written.
+      view.setBigUint64(argAt, 0n, LITTLE);
       if (arg instanceof Load) {
         loads |= 1 << i;
-        bytes.writeBigUInt64LE(arg.cell.address, at);
-      } else writeArg(bytes, at, fn, i, arg);
-    });
-    bytes.writeInt32LE(options.tolerated ?? 0, TOLERATED_AT);
-    bytes.writeUInt32LE(loads, LOADS_AT);
-    bytes.writeUInt32LE(LONG_RESULTS.includes(fn.signature.result) ? 1 : 0, IS_LONG_AT);
-    bytes.writeBigUInt64LE(options.after?.memory.address ?? 0n, AFTER_AT);
-    this.#first ??= memory;
-    this.#last?.bytes.writeBigUInt64LE(memory.address, NEXT_AT);
-    this.#last = memory;
-    return new SequencedCall(fn.name, memory);
+        view.setBigUint64(argAt, arg.cell.address, LITTLE);
+      } else if (i < args.length) writeArg(view, argAt, fn, i, arg);
+    }
+    view.setBigInt64(at + RESULT_AT, 0n, LITTLE);
+    view.setInt32(at + ERROR_AT, 0, LITTLE);
+    view.setInt32(at + TOLERATED_AT, options.tolerated ?? 0, LITTLE);
+    view.setUint32(at + LOADS_AT, loads, LITTLE);
+    view.setUint32(at + IS_LONG_AT, LONG_RESULTS.includes(fn.signature.result) ? 1 : 0, LITTLE);
+    view.setBigUint64(at + AFTER_AT, options.after?.place.address ?? 0n, LITTLE);
+    view.setBigUint64(at + NEXT_AT, 0n, LITTLE);
+    this.#first ??= place;
+    this.#last?.view.setBigUint64(this.#last.at + NEXT_AT, place.address, LITTLE);
+    this.#last = place;
+    return new SequencedCall(fn.name, place);
   }
 
   /** Makes them. Rejects with LhsmError when there is no thread to. */

@@ -2,8 +2,9 @@
 // for the reasons that stand there.
 import { fileURLToPath } from 'node:url';
 import { errnoName, LhsmError } from './errors.js';
-import { CELL, loadLibrary, type CFunction, type Memory, type SignatureTable } from './ffi.js';
+import { CELL, loadLibrary, type CFunction, type SignatureTable } from './ffi.js';
 import { IdPipe } from './id-pipe.js';
+import type { Place } from './place.js';
 
 /** Offsets in struct trip of call-threads.c. */
 const CALLS_AT = 0;
@@ -37,8 +38,8 @@ class CallThreads {
   readonly #waiting: (TripDone | undefined)[] = [];
   readonly #freeIds: number[] = [];
   /** Ready, and not handed over yet: a list of C's, and the ids in it. */
-  #first: Memory | undefined;
-  #last: Memory | undefined;
+  #first: Place | undefined;
+  #last: Place | undefined;
   #ready: number[] = [];
   /** Bound once: it is called for every turn. */
   readonly #handOver = (): void => {
@@ -67,14 +68,15 @@ class CallThreads {
    * Has the list of calls that begins at `calls` made, at the end of this turn of the event loop at the latest. Until `done` is
    * called the memory of both is C's.
    */
-  start(trip: Memory, calls: bigint, done: TripDone): void {
+  start(trip: Place, calls: bigint, done: TripDone): void {
     const id = this.#freeIds.pop() ?? this.#waiting.length;
-    trip.bytes.writeBigUInt64LE(calls, CALLS_AT);
-    trip.bytes.writeBigUInt64LE(0n, NEXT_AT);
-    trip.bytes.writeInt32LE(id, ID_AT);
+    const { view, at } = trip;
+    view.setBigUint64(at + CALLS_AT, calls, true);
+    view.setBigUint64(at + NEXT_AT, 0n, true);
+    view.setInt32(at + ID_AT, id, true);
     this.#waiting[id] = done;
     this.#done.expect();
-    this.#last?.bytes.writeBigUInt64LE(trip.address, NEXT_AT);
+    this.#last?.view.setBigUint64(this.#last.at + NEXT_AT, trip.address, true);
     this.#last = trip;
     if (this.#first === undefined) {
       this.#first = trip;
@@ -89,7 +91,7 @@ class CallThreads {
     const ids = this.#ready;
     this.#first = this.#last = undefined;
     this.#ready = [];
-    const rc = this.#start.int(first);
+    const rc = this.#start.int(first.address);
     if (rc >= 0) return;
     for (const id of ids) {
       this.#done.forget();

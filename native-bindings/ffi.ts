@@ -3,6 +3,7 @@
 import { createRequire } from 'node:module';
 import { isMainThread } from 'node:worker_threads';
 import { LhsmError } from './errors.js';
+import { viewOf, within } from './place.js';
 
 /** What of ffi-napi's lib/bindings is used here; the version is pinned in package.json. */
 interface Bindings {
@@ -91,12 +92,12 @@ const HEAD_BYTES = CELL + MAX_ARGS * CELL * 2;
 class Cells {
   readonly result: Buffer;
   readonly argv: Buffer;
-  readonly #values: Buffer;
+  readonly #values: DataView;
 
   constructor(head: Memory) {
     this.result = head.bytes.subarray(0, CELL);
     this.argv = head.bytes.subarray(CELL, CELL + MAX_ARGS * CELL);
-    this.#values = head.bytes.subarray(CELL + MAX_ARGS * CELL, HEAD_BYTES);
+    this.#values = viewOf(head.bytes.subarray(CELL + MAX_ARGS * CELL, HEAD_BYTES));
     const first = head.address + BigInt(CELL + MAX_ARGS * CELL);
     for (let i = 0; i < MAX_ARGS; i++) this.argv.writeBigUInt64LE(first + BigInt(i * CELL), i * CELL);
   }
@@ -113,16 +114,30 @@ export function checkCount(fn: CFunction, args: readonly unknown[]): void {
   if (args.length !== length) throw new TypeError(`${fn.name} takes ${length} arguments, not ${args.length}`);
 }
 
-/** Writes argument `i` of a call to the cell at `at`. Throws TypeError for what is no such argument. */
-export function writeArg(bytes: Buffer, at: number, fn: CFunction, i: number, value: CArg | undefined): void {
+const U64_MAX = (1n << 64n) - 1n;
+const I64_MAX = U64_MAX >> 1n;
+
+/** Writes argument `i` of a call to the cell at `at`. Throws TypeError for what is no such argument, RangeError for what does not fit. */
+export function writeArg(
+  view: DataView,
+  at: number,
+  fn: CFunction,
+  i: number,
+  value: CArg | undefined,
+): void {
   const type = fn.signature.args[i];
-  if (type === 'i32' && typeof value === 'number') bytes.writeInt32LE(value, at);
-  else if (type === 'u32' && typeof value === 'number') bytes.writeUInt32LE(value, at);
-  else if (type === 'i64' && typeof value === 'bigint') bytes.writeBigInt64LE(value, at);
-  else if (type === 'u64' && typeof value === 'bigint') bytes.writeBigUInt64LE(value, at);
-  else if (type === 'ptr' && typeof value === 'bigint') bytes.writeBigUInt64LE(value, at);
-  else if (type === 'ptr' && value instanceof Memory) bytes.writeBigUInt64LE(value.address, at);
-  else if (type === 'ptr' && value === null) bytes.writeBigUInt64LE(0n, at);
+  if (type === 'i32' && typeof value === 'number')
+    view.setInt32(at, within(value, -0x8000_0000, 0x7fff_ffff), true);
+  else if (type === 'u32' && typeof value === 'number')
+    view.setUint32(at, within(value, 0, 0xffff_ffff), true);
+  else if (type === 'i64' && typeof value === 'bigint')
+    view.setBigInt64(at, within(value, -I64_MAX - 1n, I64_MAX), true);
+  else if (type === 'u64' && typeof value === 'bigint')
+    view.setBigUint64(at, within(value, 0n, U64_MAX), true);
+  else if (type === 'ptr' && typeof value === 'bigint')
+    view.setBigUint64(at, within(value, 0n, U64_MAX), true);
+  else if (type === 'ptr' && value instanceof Memory) view.setBigUint64(at, value.address, true);
+  else if (type === 'ptr' && value === null) view.setBigUint64(at, 0n, true);
   else throw new TypeError(`argument ${i + 1} of ${fn.name} is no ${String(type)}`);
 }
 
