@@ -41,6 +41,8 @@ export class EndWatch<T extends AskedFile> {
   readonly #tools: RequesterTools;
   readonly #timings: RequestTimings;
   readonly #outstanding: Outstanding<T>;
+  /** Rings when an entry is to be looked at sooner. Not with the ends, of which there are many: each would look through all entries. */
+  readonly #bell = new Bell();
   #canceling = false;
   #toldWaitingAtMs = 0;
   /** How many of the last ends an agent of this node has told, from 0 to 1. */
@@ -85,7 +87,7 @@ export class EndWatch<T extends AskedFile> {
       entry.told = told;
       entry.pollAtMs = 0;
     }
-    this.#outstanding.bell.ring();
+    this.#bell.ring();
   }
 
   /** The coordinator has the request. */
@@ -103,7 +105,7 @@ export class EndWatch<T extends AskedFile> {
       entry.checkEveryMs = checkAfterMs;
       if (entry.told?.result === 'succeeded') this.#outstanding.settle(entry, { kind: 'done' });
     }
-    this.#outstanding.bell.ring();
+    this.#bell.ring();
   }
 
   /** All requests have been cancelled: their ends are near, and none is a failure. */
@@ -113,7 +115,7 @@ export class EndWatch<T extends AskedFile> {
       entry.pollAtMs = entry.checkAtMs = 0;
       entry.pollEveryMs = entry.checkEveryMs = this.#timings.pollMinMs;
     }
-    this.#outstanding.bell.ring();
+    this.#bell.ring();
   }
 
   /** Settles what is there or gone; answers the state of what is neither, undefined also when it cannot be had now. */
@@ -136,7 +138,7 @@ export class EndWatch<T extends AskedFile> {
       const startedAtMs = performance.now();
       const { due, nextAtMs } = this.#due(startedAtMs);
       if (due.length === 0) {
-        await this.#outstanding.bell.wait(Math.min(Math.max(nextAtMs - startedAtMs, 10), 1000), over);
+        await this.#bell.wait(Math.min(Math.max(nextAtMs - startedAtMs, 10), 1000), over);
         continue;
       }
       await mapBounded(due, POLLS_AT_ONCE, (entry) => this.#poll(entry));
@@ -191,7 +193,7 @@ export class EndWatch<T extends AskedFile> {
       const startedAtMs = performance.now();
       const entry = this.#dueForCheck(startedAtMs);
       if (!entry) {
-        await this.#outstanding.bell.wait(Math.min(200, this.#timings.checkAfterMs), over);
+        await this.#bell.wait(Math.min(200, this.#timings.checkAfterMs), over);
         continue;
       }
       await this.#check(entry);

@@ -43,7 +43,7 @@ export interface RequestNumbers {
 
 export class Outstanding<T extends AskedFile> {
   readonly window: WindowShare;
-  /** Rings when an entry comes, goes, or is to be looked at. */
+  /** Rings when an entry comes or goes. */
   readonly bell = new Bell();
   readonly #onSettled: (file: T, outcome: Outcome) => void;
   /** The oldest first. */
