@@ -32,8 +32,12 @@ const patterns: readonly [RegExp, string][] = [
   [/(?<![A-Za-z0-9+/])[A-Za-z0-9+/]{86}==/g, HIDDEN],
 ];
 
+/** In whatever one of the patterns fits: most lines of the log have nothing of it, and one look is cheaper than nine. */
+const somethingOfAll = /sig|skoid|sktid|key|secret|assertion|token|password|bearer|eyJ|==/i;
+
 /** The text with every secret replaced that can be recognised. */
 export function redact(text: string): string {
+  if (!somethingOfAll.test(text)) return text;
   let clean = text;
   for (const [pattern, replacement] of patterns) clean = clean.replaceAll(pattern, replacement);
   return clean;
