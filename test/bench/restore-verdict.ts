@@ -29,7 +29,11 @@ export interface RestoreReport {
 const WANTED_RATIO = 5;
 /** Ten times what the managed service publishes for its script. */
 export const WANTED_FILES_PER_SECOND = 1860;
+/** In the daemon's process, everything included. */
+export const WANTED_CPU_MS = 0.6;
 const MOST_LATENCY = 2;
+/** Requests of the reader's, who has one at a time: the window is not for those. */
+const READERS = 1;
 
 /** In words; empty when all is as wanted. */
 export function amissInRestore(report: RestoreReport): string[] {
@@ -42,7 +46,11 @@ export function amissInRestore(report: RestoreReport): string[] {
       !(ours.filesPerSecond >= WANTED_FILES_PER_SECOND),
       `${ours.filesPerSecond} files a second, ${WANTED_FILES_PER_SECOND} are wanted`,
     ],
-    [maxQueue > window, `${maxQueue} requests were at the coordinator, the window is ${window}`],
+    [
+      !(ours.daemonCpuMsPerFile <= WANTED_CPU_MS),
+      `${ours.daemonCpuMsPerFile} ms CPU a file in the daemon, ${WANTED_CPU_MS} are wanted`,
+    ],
+    [maxQueue > window + READERS, `${maxQueue} requests were at the coordinator, the window is ${window}`],
     [
       !(during <= MOST_LATENCY * idle),
       `a reader waits ${during} ms during the batch, ${idle} ms without: at most ${MOST_LATENCY} times is wanted`,

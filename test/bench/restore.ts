@@ -17,6 +17,7 @@ import { cli, inImportSite, OUTPUT_BYTES, progress, type ImportSite } from './im
 import {
   amissInRestore,
   WANTED_FILES_PER_SECOND,
+  WANTED_CPU_MS,
   type RestoreRate,
   type RestoreReport,
 } from './restore-verdict.js';
@@ -221,10 +222,10 @@ export async function run(argv: string[]): Promise<boolean> {
       `${filesPerSecond} files/s; CPU a file: daemon ${daemonCpuMsPerFile} ms, simulator ${simulatorCpuMsPerFile} ms`;
     const lines = [
       `files               ${files} of ${SIZE_BYTES} bytes in ${Math.ceil(files / PER_DIRECTORY)} directories; loop_period ${loopPeriodS} s, max_requests ${WINDOW}`,
-      `batch restore       ${rate(ours)} (wanted ${WANTED_FILES_PER_SECOND} files/s)`,
+      `batch restore       ${rate(ours)} (wanted ${WANTED_FILES_PER_SECOND} files/s, ${WANTED_CPU_MS} ms)`,
       `the script          ${rate(script)}; ${scriptFiles} files, batches of ${SCRIPT_BATCH}`,
       `ratio               ${report.ratio} (wanted 5)`,
-      `at the coordinator  ${report.maxQueue} requests at most (the window is ${report.window})`,
+      `at the coordinator  ${report.maxQueue} requests at most (the window is ${report.window}, and the reader has one)`,
       `a reader waits      ${onAccessLatencyMs.idle} ms in the quiet, ${onAccessLatencyMs.during} ms during the batch (medians; wanted within twice)`,
       `read and compared   ${SAMPLES} random files; not restored, wrong content or attributes: ${report.wrong}`,
       `load average        ${report.load.before} before, ${report.load.after} at the end of the batch`,

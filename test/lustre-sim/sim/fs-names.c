@@ -23,13 +23,21 @@ double attr_timeout(const struct inode *inode)
 	return S_ISDIR(inode->mode) && sim.mount_count == 1 ? 1 : 0;
 }
 
+/*
+ * What a name is looked up for, a stat or the permission to open, is answered with it: llite sends one intent, and has the
+ * attributes with a lock. FUSE would ask once more each time. Names are not remembered, so whoever comes by a path has what is true now.
+ */
+#define INTENT_S 0.001
+
 void fill_entry(struct inode *inode, bool alias, struct fuse_entry_param *entry)
 {
+	double timeout = alias ? 0 : attr_timeout(inode);
+
 	*entry = (struct fuse_entry_param){ .ino = alias ? inode->number | ALIAS_NODE : inode->number,
 					    .generation = 1 };
 	inode_stat(inode, &entry->attr);
-	if (!alias)
-		entry->attr_timeout = entry->entry_timeout = attr_timeout(inode);
+	entry->entry_timeout = timeout;
+	entry->attr_timeout = timeout > INTENT_S ? timeout : INTENT_S;
 }
 
 int op_fault(const char *name, fuse_ino_t node)
