@@ -103,7 +103,10 @@ static bool take_answer(struct get *get, struct link *link) {
       if (has_more) get->filled = (size_t)whole;
       return take_large(get, link) && head.keeps_alive && !has_more;
     }
-    if (has_more) return give_up(get, UNUSUAL);
+    if (has_more) {
+      get->is_content = false; // none of it is written
+      return give_up(get, UNUSUAL);
+    }
     if (get->filled == whole) break;
   }
   // Who has answered wrongly once is not asked on that connection again.

@@ -8,6 +8,7 @@ import { CrcSpans } from './crc-spans.js';
 import { headerValue } from './header-lines.js';
 import { CallerError, subjectOf, wireRequest, type EngineParts } from './parts.js';
 import {
+  badAnswer,
   bareEtag,
   blobChanged,
   crcOfAnswer,
@@ -107,7 +108,8 @@ class Download {
       if (this.#expectedCrc !== undefined) this.#spans.add(from, at, done.crc);
       if (at - from >= PROGRESS_BYTES) attempt.madeProgress();
       // An answer that goes wrong behind the range's last byte has done what was asked of it.
-      if (!done.failure || (at === end && at > from)) return;
+      if (at === end && (!done.failure || at > from)) return;
+      if (!done.failure) throw badAnswer(this.#subject, `${at - from} bytes written of ${end - from}`);
       const error = wireError(done.failure, 'Get Blob', this.#subject, this.#parts.stallTimeoutMs);
       // No byte 0 in it: the blob is empty, and the file is not.
       if (httpStatus(error) === 416 && from === 0 && end > 0) {

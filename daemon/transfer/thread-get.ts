@@ -122,10 +122,11 @@ export class ThreadGet {
   #judge(end: Ended): DoneEvent | undefined {
     if (this.#refusal) throw this.#refusal.error;
     this.#isOdd = end.isOdd;
-    const { start } = this.#request;
+    const { start, end: stop } = this.#request;
     const failure = this.#badHead ?? end.failure;
     if (end.answer && failure?.kind !== 'aborted') this.#onHead(end.answer, end.bodyMs);
-    if (!failure && !end.isContent) return undefined;
+    // Nothing went wrong, and it is not all there: it was not for the thread to write.
+    if (!failure && !(end.isContent && end.at === stop)) return undefined;
     const answer = this.#judged ?? end.answer;
     // What is written counts only if it is known what it is a part of.
     const bytes = end.isContent && answer ? end.at : start;

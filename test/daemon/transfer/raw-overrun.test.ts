@@ -39,6 +39,22 @@ overBoth('bytes that come unasked while a small body is written', async (t, sche
   t.match(at.counters, { bytes: content.length, retries: 1 });
 });
 
+overBoth('bytes that come at once with a small body', async (t, scheme) => {
+  const content = pattern(5000);
+  const at = await openRawBench(t, scheme);
+  at.server.content = content;
+  at.server.follow(async (connection) => {
+    const request = await connection.request();
+    if (!request) return;
+    const { head, body } = rangeAnswer(request, content);
+    await connection.send(Buffer.concat([Buffer.from(head), body, Buffer.from('more')]));
+    await connection.closed();
+  });
+  await at.download({ sizeBytes: content.length });
+  t.ok(at.target().equals(content), 'the right bytes');
+  t.match(at.counters, { bytes: content.length, retries: 1 });
+});
+
 overBoth('an answer behind a larger body is not taken for that of the next request', async (t, scheme) => {
   const content = pattern(100 * KIB);
   const forged = pattern(content.length, 1);
