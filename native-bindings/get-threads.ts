@@ -228,6 +228,8 @@ class GetThreads {
     const ask = this.#asks[id];
     if (!ask) return;
     const how = ask(this.#text.subarray(0, this.#addon.headOfGet(id, this.#text)));
+    // Who was asked may have had it stopped: that is an answer, too.
+    if (this.#asks[id] === undefined) return;
     this.#asks[id] = undefined;
     if (how) this.#addon.goGet(id, how.keepHoles === true, how.crc === true);
     else this.#addon.stopGet(id);
