@@ -97,6 +97,11 @@ export class ThreadGets {
       // It has been aborted: the workers say so.
       return undefined;
     }
+    // Others that were aborted may have made room for this one, which was aborted next.
+    if (signal.aborted) {
+      lent.release();
+      return undefined;
+    }
     const followed = this.#followers.begin(this.#slots, counters);
     try {
       const { bytes: buffer } = lent;
