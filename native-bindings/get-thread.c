@@ -251,7 +251,7 @@ static napi_value go_get(napi_env env, napi_callback_info info) {
 
 // What get-threads.ts reads in `state`.
 enum {
-  OUTCOME, ERRNO, ANSWERED, IS_CONTENT, BODY_US,
+  OUTCOME, ERRNO, ANSWERED, REASON, IS_CONTENT, BODY_US,
   FAILED_AT, CRC = FAILED_AT + 2, AT = CRC + 2, SPLICED = AT + 2, STATES = SPLICED + 2, // two places each, the lower half first
 };
 
@@ -261,7 +261,8 @@ static void put_halves(uint32_t *state, uint64_t number) {
 }
 
 // endGet(id: number, state: Uint32Array, text: Uint8Array): of one whose id has come. Puts into `text` the answer as far as it
-// has come, of content the head only; or, where TLS failed, a code, a line break, and a message.
+// has come, of content the head only; and where TLS failed, behind the head of content or nothing, a code, a line break, and a
+// message.
 static napi_value end_get(napi_env env, napi_callback_info info) {
   napi_value argv[3];
   size_t argc = 3, states = 0, room = 0;
@@ -277,10 +278,12 @@ static napi_value end_get(napi_env env, napi_callback_info info) {
     return throw_type(env, "endGet: room for the state and an answer is needed");
   const struct ending *ending = &get->use.ending;
   uint32_t *state = state_data;
-  size_t bytes = get->is_content ? get->head_bytes : get->filled;
-  if (ending->outcome == TLS_FAILED)
-    bytes = (size_t)snprintf(text, room, "%s\n%s", ending->failure.code, ending->failure.message);
-  else memcpy(text, get->answer, bytes);
+  const bool has_reason = ending->outcome == TLS_FAILED;
+  const size_t bytes = get->is_content ? get->head_bytes : has_reason ? 0 : get->filled;
+  memcpy(text, get->answer, bytes);
+  state[REASON] = 0;
+  if (has_reason)
+    state[REASON] = (uint32_t)snprintf((char *)text + bytes, room - bytes, "%s\n%s", ending->failure.code, ending->failure.message);
   state[OUTCOME] = ending->outcome;
   state[ERRNO] = (uint32_t)ending->error;
   state[ANSWERED] = (uint32_t)bytes;

@@ -36,9 +36,9 @@ export interface GetFunctions {
 }
 
 /** Places in the addon's `state`. */
-const [OUTCOME, ERRNO, ANSWERED, IS_CONTENT, BODY_US] = [0, 1, 2, 3, 4];
+const [OUTCOME, ERRNO, ANSWERED, REASON, IS_CONTENT, BODY_US] = [0, 1, 2, 3, 4, 5];
 /** Places of two halves, the lower one first. */
-const [FAILED_AT, CRC, AT, SPLICED, STATES] = [5, 7, 9, 11, 13];
+const [FAILED_AT, CRC, AT, SPLICED, STATES] = [6, 8, 10, 12, 14];
 
 /** GET_ASKS of get.h: comes with the id of one that asks. */
 const ASKS = 2 ** 31;
@@ -248,15 +248,16 @@ class GetThreads {
     const whole = (place: number): number => at(place + 1) * 2 ** 32 + at(place);
     const outcome = outcomeOf(at(OUTCOME));
     const text = this.#text;
-    const [code = '', message = ''] =
-      outcome === 'tls' ? text.toString('latin1', 0, at(ANSWERED)).split('\n') : [];
+    const answered = at(ANSWERED);
+    const reason = text.toString('latin1', answered, answered + at(REASON));
+    const [code = '', message = ''] = reason.split('\n');
     return {
       outcome,
       errno: at(ERRNO),
       failedAt: whole(FAILED_AT),
       code,
       message,
-      answer: text.subarray(0, outcome === 'tls' ? 0 : at(ANSWERED)),
+      answer: text.subarray(0, answered),
       isContent: at(IS_CONTENT) === 1,
       at: whole(AT),
       crc: (BigInt(at(CRC + 1)) << 32n) | BigInt(at(CRC)),

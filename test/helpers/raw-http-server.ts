@@ -101,7 +101,12 @@ export class RawConnection {
     });
   }
 
-  /** The same, each byte in a packet of its own, or so many at a time. */
+  /** Beneath TLS, as they are: no record of it. */
+  sendBare(bytes: Buffer): void {
+    this.#tcp.write(bytes);
+  }
+
+  /** As `send`, each byte in a packet of its own, or so many at a time. */
   async trickle(bytes: Buffer | string, atOnce = 1): Promise<void> {
     const all = typeof bytes === 'string' ? Buffer.from(bytes, 'latin1') : bytes;
     for (let at = 0; at < all.length; at += atOnce) {
