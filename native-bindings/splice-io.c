@@ -3,6 +3,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 // Room for 256 pieces, one for each page of it. That is what everybody may have (pipe(7), pipe-max-size).
@@ -10,9 +13,22 @@
 // So much is worth a write when nothing more has come: it is still in the core's cache.
 #define WARM_BYTES (256 * 1024)
 
+static bool splices_whole;
+
+// Before 5.10 a file system without a splice of its own, as Lustre's before 2.15.53, was given the pieces of a pipe each in a write:
+// one packet, a part of a page. Later it refuses (36e2c7421f02), which shows.
+static void look_at_kernel(void) {
+  struct utsname its;
+  unsigned major = 0, minor = 0;
+  splices_whole = uname(&its) == 0 && sscanf(its.release, "%u.%u", &major, &minor) == 2 &&
+                  (major > 5 || (major == 5 && minor >= 10));
+}
+
 bool conduit_open(struct conduit *conduit) {
+  static pthread_once_t once = PTHREAD_ONCE_INIT;
+  pthread_once(&once, look_at_kernel);
   conduit->bytes = 0;
-  if (pipe2(conduit->ends, O_CLOEXEC) != 0) return false;
+  if (!splices_whole || pipe2(conduit->ends, O_CLOEXEC) != 0) return false;
   // A smaller one, where it may not grow, only fills sooner.
   fcntl(conduit->ends[1], F_SETPIPE_SZ, PIPE_BYTES);
   return true;
@@ -43,8 +59,8 @@ bool conduit_fill(struct conduit *conduit, const struct source *source, size_t l
     if (errno == EINTR) continue;
     if (is_refusal(errno)) return true;
     if (errno != EAGAIN) return end(ending, SOCKET_FAILED, errno);
-    // Bytes are there, and still none comes: there is no room.
-    if ((is_ready && conduit->bytes > 0) || conduit->bytes >= WARM_BYTES) return true;
+    // Bytes are there, and still none comes: there is no room, or an urgent one is first, which recv(2) passes over.
+    if (is_ready || conduit->bytes >= WARM_BYTES) return true;
     if (!await_bytes(source, &is_last_look)) return false;
     is_ready = !is_last_look;
   }

@@ -15,7 +15,7 @@ struct conduit {
   size_t bytes; // in it
 };
 
-// False where no pipe can be had.
+// False where no pipe can be had, or where one is of no use.
 bool conduit_open(struct conduit *conduit);
 void conduit_close(struct conduit *conduit);
 
