@@ -14,6 +14,7 @@ export interface PooledBuffer {
 
 interface Waiter {
   readonly size: number;
+  readonly urgent: boolean;
   readonly grant: () => void;
 }
 
@@ -53,14 +54,15 @@ export class BufferPool {
   }
 
   /**
-   * A Buffer of at most `maxBytes`. Rejects with LhsmError ECANCELED when `signal` aborts before there is room, throws
+   * A Buffer of at most `maxBytes`; who is `urgent` waits behind others that are, and before all that are not. Rejects with LhsmError ECANCELED when `signal` aborts before there is room, throws
    * RangeError for more than the pool can ever give.
    */
-  async acquire(bytes: number, signal: Ends): Promise<PooledBuffer> {
+  async acquire(bytes: number, signal: Ends, urgent = false): Promise<PooledBuffer> {
     if (bytes > this.maxBytes) throw new RangeError(`${bytes} bytes asked of a pool of ${this.maxBytes}`);
     if (signal.aborted) throw canceled('buffer');
     const size = Math.min(sizeClass(bytes), this.maxBytes);
-    if (this.#waiters.length > 0 || this.#usedBytes + size > this.maxBytes) await this.#wait(size, signal);
+    if (this.#waiters.length > 0 || this.#usedBytes + size > this.maxBytes)
+      await this.#wait(size, signal, urgent);
     else this.#usedBytes += size;
     return this.#lend(bytes, size);
   }
@@ -119,7 +121,7 @@ export class BufferPool {
     }
   }
 
-  #wait(size: number, signal: Ends): Promise<void> {
+  #wait(size: number, signal: Ends, urgent: boolean): Promise<void> {
     return new Promise((resolve, reject) => {
       const leave = (): void => {
         this.#waiters.splice(this.#waiters.indexOf(waiter), 1);
@@ -129,13 +131,17 @@ export class BufferPool {
       };
       const waiter: Waiter = {
         size,
+        urgent,
         grant: () => {
           signal.removeEventListener('abort', leave);
           resolve();
         },
       };
       signal.addEventListener('abort', leave, { once: true });
-      this.#waiters.push(waiter);
+      const place = urgent ? this.#waiters.findIndex((each) => !each.urgent) : -1;
+      this.#waiters.splice(place < 0 ? this.#waiters.length : place, 0, waiter);
+      // Who is first now may fit where the one before did not.
+      this.#serve();
     });
   }
 }

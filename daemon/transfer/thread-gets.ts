@@ -92,7 +92,8 @@ export class ThreadGets {
     if (2 * half > this.#pool.maxBytes) return undefined;
     let lent: PooledBuffer;
     try {
-      lent = await this.#pool.acquire(2 * half, signal);
+      // Somebody may wait for the first byte: as its place among the requests, its memory comes before that of later ranges.
+      lent = await this.#pool.acquire(2 * half, signal, start === 0);
     } catch {
       // It has been aborted: the workers say so.
       return undefined;

@@ -84,3 +84,24 @@ t.test('who gives up waiting does not hold up the others', async (t) => {
   await t.rejects(pool.acquire(16 * KIB + 1, never), RangeError);
   t.throws(() => new BufferPool(100), RangeError);
 });
+
+t.test('who is urgent comes before those who are not, in the order of asking', async (t) => {
+  const pool = new BufferPool(16 * KIB);
+  const held = await pool.acquire(8 * KIB, never);
+  const order: string[] = [];
+  const take = async (name: string, bytes: number, urgent: boolean): Promise<void> => {
+    const buffer = await pool.acquire(bytes, never, urgent);
+    order.push(name);
+    buffer.release();
+  };
+  const later = take('later', 16 * KIB, false);
+  await take('fits', 4 * KIB, true);
+  const others = [
+    take('last', 16 * KIB, false),
+    take('first', 16 * KIB, true),
+    take('second', 8 * KIB, true),
+  ];
+  held.release();
+  await Promise.all([later, ...others]);
+  t.same(order, ['fits', 'first', 'second', 'later', 'last']);
+});
