@@ -55,6 +55,26 @@ static bool has_word(const char *at, const char *stop, const char *word) {
   return false;
 }
 
+// As MAX_HEADERS of response-parser.ts.
+#define MAX_HEADERS 1000
+// More of the service's own are not as usual.
+#define MAX_OWN 64
+
+struct name {
+  const char *at;
+  size_t length;
+};
+
+// What response-parser.ts keeps may be there once only. False for what is there again, and when there is no room.
+static bool is_new(struct name *names, size_t *count, const char *at, size_t length) {
+  for (size_t n = 0; n < *count; n++) {
+    if (names[n].length == length && strncasecmp(names[n].at, at, length) == 0) return false;
+  }
+  if (*count == MAX_OWN) return false;
+  names[(*count)++] = (struct name){at, length};
+  return true;
+}
+
 bool get_parse(const char *at, const char *stop, struct get *get, struct head *head) {
   if (stop - at < 14 || memcmp(at, "HTTP/1.1 ", 9) != 0 || (at[12] != ' ' && at[12] != '\r')) return false;
   for (int digit = 9; digit < 12; digit++) {
@@ -66,6 +86,8 @@ bool get_parse(const char *at, const char *stop, struct get *get, struct head *h
   char range[96];
   snprintf(range, sizeof range, "bytes %" PRIu64 "-%" PRIu64 "/%" PRIu64, get->start, get->end - 1, get->file_bytes);
   bool has_length = false, has_range = false, has_etag = false, has_holes = false;
+  struct name own[MAX_OWN];
+  size_t own_count = 0, count = 0;
   head->keeps_alive = true;
   for (bool is_first = true; at < stop; is_first = false) {
     const char *line = at;
@@ -73,10 +95,13 @@ bool get_parse(const char *at, const char *stop, struct get *get, struct head *h
     if (!line_stop || !is_text(line, line_stop)) return false;
     at = line_stop + 2;
     if (is_first) continue;
+    if (++count > MAX_HEADERS) return false;
     const char *colon = memchr(line, ':', (size_t)(line_stop - line));
     if (!colon || colon == line || !is_token(line, colon)) return false;
     const size_t name = (size_t)(colon - line);
     if (is_name(line, name, "transfer-encoding")) return false;
+    const bool is_own = (name > 5 && strncasecmp(line, "x-ms-", 5) == 0) || is_name(line, name, "last-modified");
+    if (is_own && !is_new(own, &own_count, line, name)) return false;
     if (is_name(line, name, "connection") && has_word(colon + 1, line_stop, "close")) head->keeps_alive = false;
     if (is_name(line, name, "content-range")) {
       if (has_range) return false;

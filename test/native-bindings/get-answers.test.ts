@@ -25,6 +25,9 @@ const header = fc.constantFrom(
   ...[
     'X-Ms-Meta-Holes: 1',
     'x-ms-meta-holes: 11',
+    'x-ms-meta-a: 1',
+    'X-MS-Meta-A: 2',
+    'Last-Modified: x',
     ' folded',
     'no colon',
     'bad\nline: 1',
