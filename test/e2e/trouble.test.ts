@@ -167,7 +167,7 @@ async function during(name: string, happening: () => void): Promise<LogLine> {
   const after = daemon.lines.length;
   site.gate.hold();
   await site.lfs('hsm_archive', site.path(name));
-  await site.gate.held(1);
+  await site.gate.held(1, `/${name}`);
   happening();
   site.gate.open();
   await site.drained();

@@ -8,15 +8,19 @@ export interface GateProxy {
   /** From now on no byte comes back from the server. */
   hold(): void;
   open(): void;
-  /** Resolves when at least this many connections wait for an answer that is held. */
-  held(connections: number): Promise<void>;
+  /**
+   * Resolves when at least this many connections wait for an answer that is held; with `about`, for that of a request whose
+   * first line has that: others may be probes.
+   */
+  held(connections: number, about?: string): Promise<void>;
   stop(): Promise<void>;
 }
 
 export async function startGateProxy(targetPort: number): Promise<GateProxy> {
   const sockets = new Set<Socket>();
   const upstreams = new Set<Socket>();
-  const waiting = new Set<Socket>();
+  /** What each has sent first while it was held. */
+  const waiting = new Map<Socket, string>();
   let watchers: (() => void)[] = [];
   let holding = false;
 
@@ -31,7 +35,7 @@ export async function startGateProxy(targetPort: number): Promise<GateProxy> {
     client.on('data', (chunk) => {
       upstream.write(chunk);
       if (holding) {
-        waiting.add(upstream);
+        if (!waiting.has(upstream)) waiting.set(upstream, chunk.toString('latin1', 0, 512));
         const tell = watchers;
         watchers = [];
         for (const each of tell) each();
@@ -69,8 +73,10 @@ export async function startGateProxy(targetPort: number): Promise<GateProxy> {
       waiting.clear();
       for (const upstream of upstreams) upstream.resume();
     },
-    held: async (connections) => {
-      while (waiting.size < connections) await new Promise<void>((resolve) => watchers.push(resolve));
+    held: async (connections, about = '') => {
+      const count = (): number =>
+        [...waiting.values()].filter((text) => text.split('\r\n')[0]?.includes(about)).length;
+      while (count() < connections) await new Promise<void>((resolve) => watchers.push(resolve));
     },
     stop: async () => {
       for (const socket of sockets) socket.destroy();
