@@ -2,7 +2,8 @@
 //
 // Why not in JavaScript's thread: what one core has received or decrypted is costly to read for another, and a copy out of
 // a cold cache was a third of a restore. Here a body passes through one small buffer of one thread, still warm when it is
-// summed and written; and what is neither summed nor decrypted passes through none (splice-io.h). Reads and writes block: a file system that hangs holds up one body, and no other.
+// summed and written; and what is neither summed nor decrypted nor looked through for holes passes through none (splice-io.h).
+// Reads and writes block: a file system that hangs holds up one body, and no other.
 #define _GNU_SOURCE
 #include "body.h"
 

@@ -1,4 +1,4 @@
-// Bytes off a socket and into a file, by calls that wait: byte-io.c. body.c and get-thread.c move bodies with it.
+// Bytes off a socket and into a file, by calls that wait: byte-io.c. body.c and link.c move bytes with it.
 #ifndef LHSM_BYTE_IO_H
 #define LHSM_BYTE_IO_H
 

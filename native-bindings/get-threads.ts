@@ -174,41 +174,12 @@ class GetThreads {
   start(route: GetRoute, request: ThreadGetRequest, done: (end: GetEnd) => void): number {
     const { text, file, start, end, fileBytes, etag, holesHeader, sumHeader, memory, ask } = request;
     const { keepHoles = false, crc = false } = request;
-    const addon = this.#addon;
-    const id = memory
-      ? addon.startGet(
-          route.handle,
-          ...([
-            text,
-            file,
-            start,
-            end,
-            fileBytes,
-            etag,
-            holesHeader,
-            sumHeader,
-            keepHoles,
-            crc,
-            ask !== undefined,
-          ] as const),
-          ...([memory.buffer, memory.contentBytes, memory.progress, memory.slot] as const),
-        )
-      : addon.startGet(
-          route.handle,
-          ...([
-            text,
-            file,
-            start,
-            end,
-            fileBytes,
-            etag,
-            holesHeader,
-            sumHeader,
-            keepHoles,
-            crc,
-            ask !== undefined,
-          ] as const),
-        );
+    const id = this.#addon.startGet(
+      route.handle,
+      ...([text, file, start, end, fileBytes, etag, holesHeader, sumHeader] as const),
+      ...([keepHoles, crc, ask !== undefined] as const),
+      ...([memory?.buffer, memory?.contentBytes, memory?.progress, memory?.slot] as const),
+    );
     this.#waiting[id] = done;
     this.#asks[id] = ask;
     this.#done.expect();

@@ -1,4 +1,4 @@
-// A keep-alive connection that threads use one after the other, by calls that wait: link.c. get-thread.c has its requests
+// A keep-alive connection that threads use one after the other, by calls that wait: link.c. get.c has its requests
 // carried by them.
 #ifndef LHSM_LINK_H
 #define LHSM_LINK_H

@@ -1,4 +1,4 @@
-// A TLS session over memory: tls-session.c makes them for JavaScript, body-thread.c and get-thread.c use them in threads.
+// A TLS session over memory: tls-session.c makes them for JavaScript, body.c and link.c use them in threads.
 #ifndef LHSM_TLS_SESSION_H
 #define LHSM_TLS_SESSION_H
 

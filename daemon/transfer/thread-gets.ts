@@ -16,6 +16,7 @@ import type { DoneEvent } from './worker/messages.js';
 import { endOf } from './worker/wire.js';
 
 const SWEEP_MS = 5_000;
+
 export interface ThreadGetsOptions {
   /** Undefined where there is no addon, or tests have calls of their own: the workers do it all. */
   readonly threads: GetThreads | undefined;
